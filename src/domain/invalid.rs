@@ -1,0 +1,221 @@
+//! Every way a caller's values can be wrong, as data: a place, a code and a sentence that says what to do.
+
+use std::fmt;
+
+/// A fault at one place of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Invalid {
+    /// JSON pointer (RFC 6901) into the request's body, `/support/3/label`; a parameter's name for paths and queries.
+    pub pointer: String,
+    /// What is wrong there.
+    pub fault: Fault,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", if self.pointer.is_empty() { "/" } else { &self.pointer }, self.fault)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// What is wrong. Bounds and values are in the message, so that it can be acted on.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// A required value is missing.
+    #[error("this field is required here")]
+    Missing,
+    /// A value that has no meaning here.
+    #[error("this field has no meaning here: {because}")]
+    Inapplicable {
+        /// Why.
+        because: &'static str,
+    },
+    /// No base model of that name.
+    #[error("there is no base model `{name}`; GET /v1/base-models lists them")]
+    UnknownBase {
+        /// The name that was asked for.
+        name: String,
+    },
+    /// The base model cannot do this kind of task.
+    #[error("base model `{base}` does not serve `{kind}` tasks")]
+    UnsupportedKind {
+        /// The base model.
+        base: String,
+        /// The kind that was asked for.
+        kind: String,
+    },
+    /// A base model of a fixed way, and another number of labels.
+    #[error("base model `{base}` serves exactly {way} labels, this task has {given}")]
+    FixedWay {
+        /// The base model.
+        base: String,
+        /// What its head was trained for.
+        way: usize,
+        /// What was given.
+        given: usize,
+    },
+    /// A support set without examples.
+    #[error("a support set needs at least one example")]
+    EmptySupport,
+    /// A classification with fewer than two labels.
+    #[error("classification needs at least two labels with examples, there is {given}")]
+    TooFewLabels {
+        /// How many there are.
+        given: usize,
+    },
+    /// More of something than is allowed.
+    #[error("{what}: {given} is more than the limit of {limit}")]
+    TooMany {
+        /// What there is too much of, with its unit.
+        what: &'static str,
+        /// How much was given.
+        given: usize,
+        /// How much is allowed.
+        limit: usize,
+    },
+    /// Fewer of something than is needed.
+    #[error("{what}: {given} is less than {least}")]
+    TooFew {
+        /// What there is too little of.
+        what: &'static str,
+        /// How much was given.
+        given: usize,
+        /// How much is needed.
+        least: usize,
+    },
+    /// A text that may not be used as a name.
+    #[error("a {what} has 1 to {limit} characters and no control characters")]
+    BadName {
+        /// What it would have named.
+        what: &'static str,
+        /// The longest one.
+        limit: usize,
+    },
+    /// A label that the task does not have.
+    #[error("label `{label}` is not one of the task's labels; PATCH the task to add it, or leave `labels` out")]
+    UnknownLabel {
+        /// The label.
+        label: String,
+    },
+    /// A label named twice.
+    #[error("label `{label}` is listed twice")]
+    DuplicateLabel {
+        /// The label.
+        label: String,
+    },
+    /// A target of the wrong kind.
+    #[error("a {kind} example needs {needs}")]
+    WrongTarget {
+        /// The task's kind.
+        kind: &'static str,
+        /// The field that it needs.
+        needs: &'static str,
+    },
+    /// NaN, infinite, or too large for 32 bits.
+    #[error("number {index} is not finite or exceeds ±{bound} in 32-bit floating point")]
+    NotFinite {
+        /// Which number of the array.
+        index: usize,
+        /// The largest magnitude.
+        bound: f32,
+    },
+    /// An input of the wrong type.
+    #[error("this base model takes {expected}, not {given}")]
+    WrongInput {
+        /// What it takes.
+        expected: String,
+        /// What was given.
+        given: &'static str,
+    },
+    /// A vector of another length.
+    #[error("the vector has {given} numbers, this base model takes {expected}")]
+    WrongWidth {
+        /// Length that the base takes.
+        expected: usize,
+        /// Length that was given.
+        given: usize,
+    },
+    /// A shape that does not match the base model.
+    #[error("the shape is {given:?}, this base model takes {expected:?}")]
+    WrongShape {
+        /// Shape that the base takes.
+        expected: Vec<usize>,
+        /// Shape that was declared.
+        given: Vec<usize>,
+    },
+    /// A declared shape that its own values contradict.
+    #[error("shape {shape:?} needs {needs} numbers, {given} were given")]
+    ShapeMismatch {
+        /// The declared shape.
+        shape: Vec<usize>,
+        /// Its product.
+        needs: String,
+        /// How many numbers there are.
+        given: usize,
+    },
+    /// Bytes that are no image.
+    #[error("the image cannot be decoded: {reason}")]
+    BadImage {
+        /// The decoder's words.
+        reason: String,
+    },
+    /// A format that is not taken.
+    #[error("images are taken as PNG, JPEG or WebP, recognised by their first bytes")]
+    UnknownImageFormat,
+    /// An image with too many pixels.
+    #[error("the image is {width}×{height}, the limit is {limit}×{limit}")]
+    ImageTooLarge {
+        /// Its width in pixels.
+        width: u32,
+        /// Its height in pixels.
+        height: u32,
+        /// The largest side.
+        limit: u32,
+    },
+    /// A number outside its range.
+    #[error("{given} is outside {least}..={most}")]
+    OutOfRange {
+        /// What was given.
+        given: i64,
+        /// The least that is allowed.
+        least: i64,
+        /// The most that is allowed.
+        most: i64,
+    },
+}
+
+impl Fault {
+    /// This fault at the place `pointer`.
+    pub fn at(self, pointer: impl Into<String>) -> Invalid {
+        Invalid { pointer: pointer.into(), fault: self }
+    }
+
+    /// The word by which a program tells this fault from the others.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Inapplicable { .. } => "inapplicable",
+            Self::UnknownBase { .. } => "unknown_base_model",
+            Self::UnsupportedKind { .. } => "unsupported_kind",
+            Self::FixedWay { .. } => "fixed_way",
+            Self::EmptySupport => "empty_support",
+            Self::TooFewLabels { .. } => "too_few_labels",
+            Self::TooMany { .. } => "too_many",
+            Self::TooFew { .. } => "too_few",
+            Self::BadName { .. } => "bad_name",
+            Self::UnknownLabel { .. } => "unknown_label",
+            Self::DuplicateLabel { .. } => "duplicate_label",
+            Self::WrongTarget { .. } => "wrong_target",
+            Self::NotFinite { .. } => "not_finite",
+            Self::WrongInput { .. } => "wrong_input",
+            Self::WrongWidth { .. } => "wrong_width",
+            Self::WrongShape { .. } => "wrong_shape",
+            Self::ShapeMismatch { .. } => "shape_mismatch",
+            Self::BadImage { .. } => "bad_image",
+            Self::UnknownImageFormat => "unknown_image_format",
+            Self::ImageTooLarge { .. } => "image_too_large",
+            Self::OutOfRange { .. } => "out_of_range",
+        }
+    }
+}

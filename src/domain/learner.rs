@@ -1,0 +1,105 @@
+//! Learner and backbone configurations: the form in which manifests, training files and the command line name them.
+
+use serde::{Deserialize, Serialize};
+
+/// A learner and its settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum LearnerConfig {
+    /// Gradient steps on every parameter (Finn et al. 2017, arXiv:1703.03400).
+    Maml {
+        /// Inner steps taken while serving and, unless a training file says otherwise, in training.
+        inner_steps: u32,
+        /// Inner step size α.
+        inner_lr: f64,
+        /// Whether the outer gradient goes through the inner gradients.
+        order: GradOrder,
+        /// Where the head starts from.
+        head_init: HeadInit,
+    },
+    /// Nearest class mean in squared Euclidean distance (Snell et al. 2017, arXiv:1703.05175).
+    Protonet {},
+    /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
+    R2d2 {},
+}
+
+impl LearnerConfig {
+    /// The name that the field knows it by.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Maml { order: GradOrder::Second, .. } => "maml",
+            Self::Maml { order: GradOrder::First, .. } => "fomaml",
+            Self::Protonet {} => "protonet",
+            Self::R2d2 {} => "r2d2",
+        }
+    }
+
+    /// Inner steps by default; `None` for learners that solve in closed form.
+    pub const fn inner_steps(&self) -> Option<u32> {
+        match self {
+            Self::Maml { inner_steps, .. } => Some(*inner_steps),
+            Self::Protonet {} | Self::R2d2 {} => None,
+        }
+    }
+
+    /// The only way that this learner can serve; `None` if any number of classes will do.
+    pub const fn fixed_way(&self) -> Option<usize> {
+        match self {
+            Self::Maml { head_init: HeadInit::Learned { way }, .. } => Some(*way),
+            Self::Maml { .. } | Self::Protonet {} | Self::R2d2 {} => None,
+        }
+    }
+}
+
+/// How far the outer gradient reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GradOrder {
+    /// Inner gradients are constants.
+    First,
+    /// Inner gradients are differentiated, too.
+    Second,
+}
+
+/// Where a gradient learner's head starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum HeadInit {
+    /// A meta-learned value for each output: serves this way only.
+    Learned {
+        /// Number of outputs.
+        way: usize,
+    },
+    /// Class means of the support set, as in Proto-MAML (Triantafillou et al. 2020, arXiv:1903.03096, §3): any way.
+    Prototype {},
+    /// One meta-learned vector copied to each class, as in UNICORN-MAML (Ye & Chao 2022, arXiv:2106.16245): any way.
+    Shared {},
+}
+
+/// A backbone and its settings. The input's shape comes from the base model's input schema.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum BackboneConfig {
+    /// Fully connected layers with ReLU between them.
+    Mlp {
+        /// Widths of the hidden layers; the last one is the feature width.
+        hidden: Vec<usize>,
+    },
+    /// Four blocks of 3×3 convolution, normalisation, ReLU and 2×2 max-pooling (Vinyals et al. 2016; Snell et al. 2017).
+    Conv4 {
+        /// Channels of every block.
+        filters: usize,
+        /// Where the normalisation's statistics come from.
+        norm: Norm,
+    },
+}
+
+/// Where a normalisation layer takes mean and variance from. None of them is the query batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Norm {
+    /// Averages over meta-training, kept in θ.
+    Running,
+    /// The support set's own, kept in the adapter.
+    Support,
+}

@@ -1,0 +1,35 @@
+//! Plain values, valid by construction: what the other layers pass to each other.
+//!
+//! Here are the words of the house as types: ids, input schemas, support sets, tasks, adaptations,
+//! adapters, base model manifests and every way an input can be wrong.
+//!
+//! Deliberately absent: I/O, async, tensors, the clock and the random source themselves (only the
+//! traits by which they are handed in).
+
+mod adaptation;
+mod adapter;
+mod base_model;
+mod clock;
+mod id;
+mod input;
+mod invalid;
+mod learner;
+mod pixels;
+mod quality;
+mod support;
+mod task;
+mod tenant;
+
+pub use adaptation::{Adaptation, AdaptationStatus, Failure, Recipe};
+pub use adapter::{Adapter, AdapterBlob};
+pub use base_model::{BaseModel, Figure, Limits, Manifest, Provenance};
+pub use clock::{Clock, IdSource, SeededIds, SystemClock, SystemIds, Timestamp};
+pub use id::{AdaptationId, AdapterId, InvalidId, KeyId, PredictionId, SupportId, TaskId, TenantId};
+pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite};
+pub use invalid::{Fault, Invalid};
+pub use learner::{BackboneConfig, GradOrder, HeadInit, LearnerConfig, Norm};
+pub use pixels::{PixelLimits, Pixels};
+pub use quality::{LabelQuality, Quality, accuracy_interval, argmax};
+pub use support::{Outputs, Rows, SupportSet, Targets, hex};
+pub use task::{Example, Kind, LabelCount, Support, Target, Task, TaskPatch};
+pub use tenant::{ApiKey, KeyRecord, Tenant};

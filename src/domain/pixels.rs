@@ -1,0 +1,204 @@
+//! From encoded bytes to a grid of numbers: decode, grey, resize, polarity. Pure, and bounded before it allocates.
+
+use std::io::Cursor;
+
+use image::imageops::{self, FilterType};
+use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma, Rgb};
+
+use super::{Fault, Polarity};
+
+/// How large an image may be before it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PixelLimits {
+    /// The longest side in pixels.
+    pub max_side: u32,
+    /// The most memory that a decoder may take, in bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for PixelLimits {
+    fn default() -> Self {
+        Self { max_side: 4096, max_bytes: 128 << 20 }
+    }
+}
+
+/// `[C, H, W]` values, row-major; 0 is black and 1 is white as long as no polarity was applied.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pixels {
+    channels: usize,
+    height: usize,
+    width: usize,
+    values: Vec<f32>,
+}
+
+impl Pixels {
+    /// From values that are already a grid.
+    ///
+    /// # Panics
+    /// If there are not `channels · height · width` of them.
+    pub fn new(channels: usize, height: usize, width: usize, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), channels * height * width, "a grid of {channels}×{height}×{width}");
+        Self { channels, height, width, values }
+    }
+
+    /// From a PNG, JPEG or WebP file, told apart by its first bytes. Of an animation, the first frame.
+    /// Transparent pixels show white.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownImageFormat`], [`Fault::ImageTooLarge`] (before any pixel is decoded), [`Fault::BadImage`].
+    pub fn decode(bytes: &[u8], channels: usize, limits: PixelLimits) -> Result<Self, Fault> {
+        let format = match image::guess_format(bytes) {
+            Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => format,
+            _ => return Err(Fault::UnknownImageFormat),
+        };
+        let bad = |error: image::ImageError| Fault::BadImage { reason: error.to_string() };
+        let (width, height) = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(bad)?;
+        if width > limits.max_side || height > limits.max_side {
+            return Err(Fault::ImageTooLarge { width, height, limit: limits.max_side });
+        }
+        let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+        let mut decoder_limits = Limits::default();
+        decoder_limits.max_image_width = Some(limits.max_side);
+        decoder_limits.max_image_height = Some(limits.max_side);
+        decoder_limits.max_alloc = Some(limits.max_bytes);
+        reader.limits(decoder_limits);
+        let decoded = over_white(reader.decode().map_err(bad)?);
+        let (height, width) = (height as usize, width as usize);
+        let values = if channels == 1 {
+            decoded.to_luma8().into_raw().into_iter().map(unit).collect()
+        } else {
+            planes(&decoded.to_rgb8().into_raw())
+        };
+        Ok(Self { channels, height, width, values })
+    }
+
+    /// The same picture in another size, filtered so that thin strokes survive a reduction.
+    #[must_use]
+    pub fn resized(self, height: usize, width: usize) -> Self {
+        if (self.height, self.width) == (height, width) {
+            return self;
+        }
+        let side = |pixels: usize| u32::try_from(pixels).expect("images have sides far below 2^32");
+        let plane = self.height * self.width;
+        let values = self
+            .values
+            .chunks_exact(plane)
+            .flat_map(|values| {
+                let grey: ImageBuffer<Luma<f32>, _> =
+                    ImageBuffer::from_raw(side(self.width), side(self.height), values).expect("a plane of this size");
+                imageops::resize(&grey, side(width), side(height), FilterType::Triangle).into_raw()
+            })
+            .collect();
+        Self { channels: self.channels, height, width, values }
+    }
+
+    /// The picture as a base model of this polarity sees it.
+    #[must_use]
+    pub fn with_polarity(mut self, polarity: Polarity) -> Self {
+        match polarity {
+            Polarity::AsIs => {}
+            Polarity::Ink => {
+                if self.border_mean() > 0.5 {
+                    self.values.iter_mut().for_each(|value| *value = 1.0 - *value);
+                }
+            }
+        }
+        self
+    }
+
+    /// The numbers, `[C, H, W]` row-major.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
+    /// Mean over the outermost rows and columns: what the paper under the ink looks like.
+    fn border_mean(&self) -> f32 {
+        let (mut sum, mut count) = (0.0f64, 0u32);
+        for (index, value) in self.values.iter().enumerate() {
+            let (row, column) = (index / self.width % self.height, index % self.width);
+            if row == 0 || column == 0 || row + 1 == self.height || column + 1 == self.width {
+                sum += f64::from(*value);
+                count += 1;
+            }
+        }
+        (sum / f64::from(count.max(1))) as f32
+    }
+}
+
+fn unit(byte: u8) -> f32 {
+    f32::from(byte) / 255.0
+}
+
+/// Interleaved RGB to three planes.
+fn planes(interleaved: &[u8]) -> Vec<f32> {
+    (0..3).flat_map(|channel| interleaved.iter().skip(channel).step_by(3).copied().map(unit)).collect()
+}
+
+/// Blends an image with transparency over white paper.
+fn over_white(image: DynamicImage) -> DynamicImage {
+    if !image.color().has_alpha() {
+        return image;
+    }
+    let rgba = image.to_rgba8();
+    let blended = ImageBuffer::from_fn(rgba.width(), rgba.height(), |x, y| {
+        let [r, g, b, alpha] = rgba.get_pixel(x, y).0.map(u32::from);
+        let over = |channel: u32| u8::try_from((channel * alpha + 255 * (255 - alpha)) / 255).expect("a mean of bytes");
+        Rgb([over(r), over(g), over(b)])
+    });
+    DynamicImage::ImageRgb8(blended)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn png(width: u32, height: u32, pixel: impl Fn(u32, u32) -> u8) -> Vec<u8> {
+        let grey = ImageBuffer::from_fn(width, height, |x, y| Luma([pixel(x, y)]));
+        let mut bytes = Cursor::new(Vec::new());
+        DynamicImage::ImageLuma8(grey).write_to(&mut bytes, ImageFormat::Png).expect("writes to memory");
+        bytes.into_inner()
+    }
+
+    #[test]
+    fn black_on_white_and_white_on_black_are_one_picture_of_ink() {
+        let dot = |x, y| u8::from(x == 2 && y == 2) * 255;
+        let limits = PixelLimits::default();
+
+        let light = Pixels::decode(&png(5, 5, dot), 1, limits).expect("decodes").with_polarity(Polarity::Ink);
+        let dark = Pixels::decode(&png(5, 5, |x, y| 255 - dot(x, y)), 1, limits)
+            .expect("decodes")
+            .with_polarity(Polarity::Ink);
+
+        assert_eq!(light, dark);
+        assert_eq!(light.into_values()[12], 1.0);
+    }
+
+    #[test]
+    fn an_image_too_large_is_refused_before_it_is_decoded() {
+        let limits = PixelLimits { max_side: 8, max_bytes: 1 << 20 };
+
+        let decoded = Pixels::decode(&png(9, 2, |_, _| 0), 1, limits);
+
+        assert_eq!(decoded, Err(Fault::ImageTooLarge { width: 9, height: 2, limit: 8 }));
+    }
+
+    #[test]
+    fn truncated_and_foreign_files_are_refused() {
+        let whole = png(32, 32, |x, y| u8::try_from((x * 7 + y * 13) % 256).expect("a byte"));
+        let limits = PixelLimits::default();
+
+        assert!(matches!(Pixels::decode(&whole[..whole.len() / 2], 1, limits), Err(Fault::BadImage { .. })));
+        assert_eq!(Pixels::decode(b"GIF89a..............", 1, limits), Err(Fault::UnknownImageFormat));
+        assert_eq!(Pixels::decode(b"", 1, limits), Err(Fault::UnknownImageFormat));
+    }
+
+    #[test]
+    fn a_reduction_keeps_the_mean() {
+        let bytes = png(56, 56, |x, _| if x % 2 == 0 { 0 } else { 255 });
+
+        let small = Pixels::decode(&bytes, 1, PixelLimits::default()).expect("decodes").resized(28, 28);
+
+        let mean = small.into_values().iter().sum::<f32>() / 784.0;
+        assert!((mean - 0.5).abs() < 0.02, "{mean}");
+    }
+}

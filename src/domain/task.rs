@@ -1,0 +1,121 @@
+//! Tasks and their labelled examples.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Input, SupportId, TaskId, Timestamp};
+
+/// What is asked of an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// One of N labels.
+    Classification,
+    /// One number.
+    Regression,
+}
+
+impl Kind {
+    /// The word in URLs, rows and messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Classification => "classification",
+            Self::Regression => "regression",
+        }
+    }
+}
+
+impl std::str::FromStr for Kind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "classification" => Ok(Self::Classification),
+            "regression" => Ok(Self::Regression),
+            other => Err(format!("`{other}` is no kind of task")),
+        }
+    }
+}
+
+/// One problem of one tenant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its id.
+    pub id: TaskId,
+    /// A name for people.
+    pub name: String,
+    /// What is asked.
+    pub kind: Kind,
+    /// Name of the base model that it adapts.
+    pub base_model: String,
+    /// Labels that examples may carry, in the order of their first mention. Empty for regression.
+    pub labels: Vec<String>,
+    /// Whether an example may bring a label that is not yet listed. False if the labels were listed by the caller.
+    pub open_labels: bool,
+    /// The caller's own words about it.
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// The adapter version that answers; none before the first adaptation.
+    pub active_version: Option<u32>,
+    /// The highest version ever made.
+    pub latest_version: Option<u32>,
+    /// Counts every change of this row, for `If-Match`.
+    pub revision: u64,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+}
+
+/// Changes to a task; `None` leaves a field as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// New metadata, whole.
+    pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
+    /// Labels to add.
+    pub add_labels: Vec<String>,
+}
+
+/// How many examples a label has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabelCount {
+    /// The label.
+    pub name: String,
+    /// Its examples.
+    pub support_count: usize,
+}
+
+/// What an example says about its input.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// The class it belongs to.
+    Label(String),
+    /// The number that goes with it.
+    Value(f32),
+}
+
+/// A labelled input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// The input, as the caller sent it.
+    pub input: Input,
+    /// What it is labelled with.
+    pub target: Target,
+    /// The caller's own name for it; unique within the task.
+    pub external_id: Option<String>,
+    /// SHA-256 of the input's row and the target, in hexadecimal: two examples with one digest are duplicates.
+    pub digest: String,
+}
+
+/// A labelled input as the store keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Support {
+    /// Its id.
+    pub id: SupportId,
+    /// The labelled input.
+    pub example: Example,
+    /// When it was added.
+    pub created_at: Timestamp,
+}
+

@@ -1,0 +1,2 @@
+//! Imprint: few-shot adaptation as a service.
+pub mod domain;

@@ -1,0 +1,171 @@
+//! What Imprint remembers, behind one trait: SQLite (the embedded default, one process) and Postgres (any number of
+//! replicas).
+//!
+//! [`Store`] speaks the domain, one method a use case, so that a transaction never crosses the trait. Absence is
+//! `Ok(None)`, not an error. Every call about a tenant's things takes the [`TenantId`]; what belongs to another
+//! tenant is absent.
+//!
+//! Deliberately absent: tensors, HTTP, the application's clock in leases (they are on the database's clock).
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::{
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, AdapterId, Failure, KeyId, KeyRecord, LabelCount,
+    Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+};
+
+/// Why the store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The URL names no store that is built in.
+    #[error("`{0}` is not a store: use sqlite:PATH or postgres://USER@HOST/DATABASE")]
+    UnknownScheme(String),
+    /// A unique name is taken.
+    #[error("{0} exists already")]
+    Exists(&'static str),
+    /// A limit that the caller set would be passed.
+    #[error("the limit of {limit} {what} is reached")]
+    Full {
+        /// What there would be too much of.
+        what: &'static str,
+        /// How much may be.
+        limit: usize,
+    },
+    /// The row changed since the caller read it.
+    #[error("changed in the meantime")]
+    Conflict,
+    /// An adapter's bytes are not the ones that were stored.
+    #[error("adapter {0} is corrupt: its bytes do not match their sha256")]
+    Corrupt(AdapterId),
+    /// A row that this version cannot read.
+    #[error("row of {table} cannot be read: {reason}")]
+    Unreadable {
+        /// Its table.
+        table: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The database is away, full, slow or in disorder.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema could not be brought up to date.
+    #[error("migration: {0}")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+/// A page of a keyset-ordered list: newest first, rows that come after `after`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Page<Id> {
+    /// The last row of the page before: its creation and its id.
+    pub after: Option<(Timestamp, Id)>,
+    /// Most rows to return.
+    pub limit: usize,
+}
+
+/// What adding examples did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Added {
+    /// Ids of the examples that are new, in the order given.
+    pub added: Vec<SupportId>,
+    /// Place in the request and id of each example that was there already (same digest, or same `external_id`).
+    pub duplicates: Vec<(usize, SupportId)>,
+}
+
+/// A job that this worker holds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The job, running, its attempt counted.
+    pub adaptation: Adaptation,
+    /// The task as it is now.
+    pub task: Task,
+}
+
+/// How a claimed job ended.
+#[derive(Clone, Debug)]
+pub enum Completion {
+    /// The adapter and its bytes are stored, the job succeeded, the task promoted, all in one transaction.
+    /// The version in [`Adapter`] is ignored: the store gives the next one. If the task already has an adapter with
+    /// this base, support hash and recipe, that one is reused and nothing is added.
+    Adapted(Box<Adapter>, AdapterBlob),
+    /// The job failed for good.
+    Failed(Failure),
+    /// The job goes back into the queue (or fails with this, if its attempts are spent).
+    Retry(Failure),
+}
+
+/// Most times a job is claimed before it fails for good.
+pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Everything that is remembered.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Answers if the database does.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Adds a tenant. [`StoreError::Exists`] if the name is taken.
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<(), StoreError>;
+    /// The tenant of that name.
+    async fn find_tenant(&self, name: &str) -> Result<Option<Tenant>, StoreError>;
+    /// Adds a key.
+    async fn create_key(&self, key: &KeyRecord) -> Result<(), StoreError>;
+    /// The key of that public half.
+    async fn find_key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
+
+    /// Adds a task and its first examples, all or nothing. [`StoreError::Full`] above `max_tasks` of the tenant.
+    async fn create_task(&self, tenant: TenantId, task: &Task, support: &[Support], max_tasks: usize) -> Result<Added, StoreError>;
+    /// The task.
+    async fn find_task(&self, tenant: TenantId, task: TaskId) -> Result<Option<Task>, StoreError>;
+    /// Newest first.
+    async fn list_tasks(&self, tenant: TenantId, page: Page<TaskId>) -> Result<Vec<Task>, StoreError>;
+    /// Applies a patch and counts the revision up. [`StoreError::Conflict`] if `revision` is given and is not the row's.
+    async fn update_task(&self, tenant: TenantId, task: TaskId, patch: &TaskPatch, revision: Option<u64>, now: Timestamp) -> Result<Option<Task>, StoreError>;
+    /// Removes the task with its examples, adaptations and adapters; false if there was none. A running job is fenced out.
+    async fn delete_task(&self, tenant: TenantId, task: TaskId) -> Result<bool, StoreError>;
+
+    /// Adds examples to a task, and `labels` to its label list (those that are not in it yet), all or nothing; `None`
+    /// if there is no such task. [`StoreError::Full`] if the task would hold more than `max_support`.
+    async fn add_support(&self, tenant: TenantId, task: TaskId, support: &[Support], labels: &[String], max_support: usize, now: Timestamp) -> Result<Option<Added>, StoreError>;
+    /// Newest first.
+    async fn list_support(&self, tenant: TenantId, task: TaskId, page: Page<SupportId>) -> Result<Vec<Support>, StoreError>;
+    /// All of it, in no particular order.
+    async fn load_support(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Support>, StoreError>;
+    /// Examples by label, in the order of the task's labels, labels without examples included. For regression, empty.
+    async fn count_support(&self, tenant: TenantId, task: TaskId) -> Result<Vec<LabelCount>, StoreError>;
+    /// How many examples a task has.
+    async fn support_len(&self, tenant: TenantId, task: TaskId) -> Result<usize, StoreError>;
+    /// Removes one example; false if there was none.
+    async fn delete_support(&self, tenant: TenantId, task: TaskId, support: SupportId, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// Puts a job into the queue. [`StoreError::Full`] if `max_queued` jobs of all tenants wait already.
+    async fn submit_adaptation(&self, tenant: TenantId, adaptation: &Adaptation, max_queued: usize) -> Result<(), StoreError>;
+    /// The job.
+    async fn find_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
+    /// Newest first, of one task and one status if given.
+    async fn list_adaptations(&self, tenant: TenantId, task: Option<TaskId>, status: Option<AdaptationStatus>, page: Page<AdaptationId>) -> Result<Vec<Adaptation>, StoreError>;
+    /// Calls a job off; the job as it is afterwards. One that has ended stays as it is.
+    async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
+
+    /// Takes the next job of any tenant for `worker` and counts the attempt: one that is queued, or one whose lease ran
+    /// out with attempts left. Tenants take turns. Jobs whose lease ran out with none left fail (`lease_expired`).
+    async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
+    /// Prolongs the lease; false if the job is no longer this attempt's: stop, and discard.
+    async fn renew_lease(&self, id: AdaptationId, attempt: u32, lease: Duration) -> Result<bool, StoreError>;
+    /// Ends this attempt of a job; the job as it is afterwards, or `None` if it is no longer this attempt's, and then
+    /// nothing was written.
+    async fn complete_adaptation(&self, id: AdaptationId, attempt: u32, completion: Completion) -> Result<Option<Adaptation>, StoreError>;
+
+    /// An adapter of a task: the version, or the active one.
+    async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Result<Option<Adapter>, StoreError>;
+    /// Its bytes, verified. [`StoreError::Corrupt`] if they are not the ones that were stored.
+    async fn load_adapter(&self, tenant: TenantId, adapter: AdapterId) -> Result<Option<AdapterBlob>, StoreError>;
+    /// Newest version first, versions below `before`.
+    async fn list_adapters(&self, tenant: TenantId, task: TaskId, before: Option<u32>, limit: usize) -> Result<Vec<Adapter>, StoreError>;
+    /// Makes a version the active one; the task afterwards, `None` if there is no such task or version.
+    async fn promote(&self, tenant: TenantId, task: TaskId, version: u32, now: Timestamp) -> Result<Option<Task>, StoreError>;
+    /// Makes the version that was active before the active one; `None` if there is no task or no version before.
+    async fn rollback(&self, tenant: TenantId, task: TaskId, now: Timestamp) -> Result<Option<Task>, StoreError>;
+}
