@@ -1,2 +1,9 @@
 //! Imprint: few-shot adaptation as a service.
+
+pub mod cli;
 pub mod domain;
+pub mod engine;
+pub mod meta;
+pub mod nn;
+pub mod store;
+pub mod trainer;

@@ -74,7 +74,7 @@ impl Input {
 
 impl InputSchema {
     /// Numbers in one row.
-    pub const fn row_width(&self) -> usize {
+    pub fn row_width(&self) -> usize {
         match self {
             Self::Vector { width } => *width,
             Self::Image { channels, height, width, .. } => channels * height * width,
