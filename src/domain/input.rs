@@ -110,7 +110,7 @@ impl InputSchema {
                 Ok(values.clone())
             }
             (Self::Image { channels, height, width, polarity }, Input::Encoded(bytes)) => {
-                let pixels = Pixels::decode(bytes, *channels, limits)?.resized(*height, *width);
+                let pixels = Pixels::decode(bytes, [*channels, *height, *width], limits)?;
                 Ok(pixels.with_polarity(*polarity).into_values())
             }
             (Self::Image { channels, height, width, polarity }, Input::Raw { shape, values }) => {

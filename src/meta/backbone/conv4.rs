@@ -41,8 +41,9 @@ impl Backbone for Conv4 {
         for block in 0..BLOCKS {
             let name = format!("norm{block}");
             h = ops::conv3x3(&h, &params.scope(&format!("conv{block}")))?;
-            h = norm.apply(&name, &h, &params.scope(&name))?.f_relu()?;
-            h = ops::max_pool2(&h)?; // [T, B, filters, H / 2, W / 2]
+            h = norm.apply(&name, &h, &params.scope(&name))?;
+            // ReLU and maximum commute, and after pooling there is a quarter to do.
+            h = ops::max_pool2(&h)?.f_relu()?; // [T, B, filters, H / 2, W / 2]
         }
         Ok(h.f_flatten(2, -1)?) // [T, B, D]
     }
