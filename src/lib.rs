@@ -1,6 +1,7 @@
 //! Imprint: few-shot adaptation as a service.
 
 pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod meta;
