@@ -46,9 +46,9 @@ impl SqlStore {
     /// Opens the database that the URL names; `None` if no dialect knows its scheme.
     pub(super) async fn open(config: &StoreConfig) -> Result<Option<Self>, StoreError> {
         sqlx::any::install_default_drivers();
-        let (dialect, pools) = match config.database_url.split(':').next() {
-            Some("sqlite") => (&dialect::SQLITE, dialect::sqlite::open(config).await?),
-            Some("postgres" | "postgresql") => (&dialect::POSTGRES, dialect::postgres::open(config).await?),
+        let (dialect, pools) = match config.database_url.split_once(':') {
+            Some(("sqlite", place)) => (&dialect::SQLITE, dialect::sqlite::open(place, config).await?),
+            Some(("postgres" | "postgresql", _)) => (&dialect::POSTGRES, dialect::postgres::open(config).await?),
             _ => return Ok(None),
         };
         Ok(Some(Self { writer: pools.writer, reader: pools.reader, dialect }))

@@ -36,7 +36,7 @@ impl Fixture {
     /// On a file in a folder that is not there yet.
     pub async fn sqlite() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let url = format!("sqlite:{}", folder.path().join("new/imprint.db").display());
+        let url = format!("sqlite:{}", folder.path().join("a new folder/imprint.db").display());
         Self::open(url, Place::Folder(folder)).await
     }
 

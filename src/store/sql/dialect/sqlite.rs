@@ -27,16 +27,15 @@ const SETTINGS: &str = "PRAGMA journal_mode = WAL; PRAGMA busy_timeout = 5000; P
                         PRAGMA synchronous = FULL";
 const IN_MEMORY: &str = ":memory:";
 
-/// Opens the file, making it and its folder if need be.
-pub(in crate::store::sql) async fn open(config: &StoreConfig) -> Result<Pools, StoreError> {
-    let place = config.database_url.trim_start_matches("sqlite:").trim_start_matches("//");
+/// Opens the file at `place`, what comes after the URL's scheme, making it and its folder if need be.
+pub(in crate::store::sql) async fn open(place: &str, config: &StoreConfig) -> Result<Pools, StoreError> {
     if place == IN_MEMORY {
         // Each connection would have a database of its own: one serves all, and is never retired.
         let only = options(config, 1).idle_timeout(None).max_lifetime(None);
         let only = only.after_connect(|db, _| Box::pin(prepare(db, false))).connect("sqlite::memory:").await?;
         return Ok(Pools { writer: only.clone(), reader: only });
     }
-    let path = place.split('?').next().unwrap_or_default();
+    let path = place.strip_prefix("//").unwrap_or(place).split('?').next().unwrap_or_default();
     if let Some(folder) = Path::new(path).parent() {
         std::fs::create_dir_all(folder).map_err(sqlx::Error::Io)?;
     }
