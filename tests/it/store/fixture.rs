@@ -72,10 +72,6 @@ impl Fixture {
         AnyConnection::connect(&self.config.database_url).await.unwrap()
     }
 
-    pub fn is_postgres(&self) -> bool {
-        matches!(self.place, Place::Postgres(_))
-    }
-
     pub fn ids(&self) -> &dyn IdSource {
         &self.ids
     }
