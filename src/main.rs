@@ -2,11 +2,13 @@
 
 use std::process::ExitCode;
 
+use imprint::cli;
+
 fn main() -> ExitCode {
-    match imprint::cli::run() {
+    match cli::run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            imprint::cli::out::note(format!("imprint: {error}"));
+            cli::out::note(format!("imprint: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -1,45 +1,90 @@
-//! The command line.
+//! The command line: builds everything, decides nothing.
+//!
+//! Deliberately absent: business rules. A command reads its flags, puts the layers together and runs them.
 
-pub mod eval;
+mod eval;
+mod keys;
+mod migrate;
 pub mod out;
-pub mod train;
+mod serve;
+mod train;
+
+use std::net::SocketAddr;
 
 use clap::Parser;
 
-/// Imprint.
+/// Few-shot adaptation as a service: examples in, predictions out.
 #[derive(Parser, Debug)]
 #[command(version)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(clap::Subcommand, Debug)]
 enum Command {
-    /// Meta-trains a base model.
+    Serve(serve::Serve),
+    Keys(keys::Keys),
+    Migrate(migrate::Migrate),
     Train(train::Train),
+    /// Prints the OpenAPI document.
+    Openapi,
 }
 
-/// Why a command failed.
+/// Why a command failed, in a line that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// Training.
+    /// A flag's value is wrong.
+    #[error("{0}")]
+    Usage(String),
+    /// The address cannot be had.
+    #[error("cannot listen on {0}: {1}; name another with --listen")]
+    Listen(SocketAddr, std::io::Error),
+    /// The listener failed.
+    #[error("serving: {0}")]
+    Serve(std::io::Error),
+    /// No runtime.
+    #[error("start the runtime: {0}")]
+    Runtime(std::io::Error),
+    /// The engine does not start.
+    #[error(transparent)]
+    Engine(#[from] crate::engine::StartError),
+    /// The store does not open.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A use case failed.
+    #[error(transparent)]
+    Service(#[from] crate::service::ServiceError),
+    /// Training failed.
     #[error(transparent)]
     Train(#[from] crate::trainer::TrainError),
-    /// Evaluation.
+    /// Evaluation failed.
     #[error(transparent)]
     Eval(#[from] crate::meta::eval::EvalError),
-}
-
-/// Threads to use where a setting says 0.
-pub fn threads(setting: usize) -> i32 {
-    let count = if setting == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { setting };
-    i32::try_from(count).unwrap_or(1)
 }
 
 /// Runs the command that the arguments name.
 pub fn run() -> Result<(), CliError> {
     match Cli::parse().command {
+        Command::Serve(serve) => serve.run(),
+        Command::Keys(keys) => keys.run(),
+        Command::Migrate(migrate) => migrate.run(),
         Command::Train(train) => train.run(),
+        Command::Openapi => {
+            let document = crate::http::openapi().to_pretty_json();
+            out::line(document.map_err(|error| CliError::Usage(error.to_string()))?);
+            Ok(())
+        }
     }
+}
+
+/// The async side's threads.
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)
+}
+
+/// Threads to use where a setting says 0: one for each core.
+fn threads(setting: usize) -> i32 {
+    let count = if setting == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { setting };
+    i32::try_from(count).unwrap_or(1)
 }

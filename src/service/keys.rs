@@ -1,9 +1,10 @@
 //! Tenants and their keys.
 
+use super::inputs::check_name;
 use super::{Result, Service, ServiceError};
 use crate::config::Auth;
-use crate::domain::{ApiKey, KeyRecord, Tenant, TenantId};
-use crate::store::StoreError;
+use crate::domain::{ApiKey, Clock, IdSource, KeyRecord, Tenant, TenantId};
+use crate::store::{Store, StoreError};
 
 /// The tenant that everyone is when `auth` is `open`.
 const OPEN_TENANT: &str = "default";
@@ -16,6 +17,16 @@ pub struct KeyMade {
     pub key: ApiKey,
 }
 
+/// A new key for the tenant of that name, which is made if it is not there. Needs no engine: operators do this beside
+/// the server.
+pub async fn create(store: &dyn Store, clock: &dyn Clock, ids: &dyn IdSource, tenant: &str) -> Result<KeyMade> {
+    let tenant = find_or_create(store, clock, ids, tenant).await?;
+    let key = ApiKey::fresh(ids);
+    let record = KeyRecord { id: key.id(), tenant: tenant.id, digest: key.digest(), created_at: clock.now() };
+    store.create_key(&record).await?;
+    Ok(KeyMade { tenant, key })
+}
+
 impl Service {
     /// The tenant that sends `credential`, the text after `Bearer`.
     ///
@@ -23,7 +34,7 @@ impl Service {
     /// [`ServiceError::Unauthenticated`] for no key, a malformed one, an unknown one and a wrong one alike.
     pub async fn authenticate(&self, credential: Option<&str>) -> Result<TenantId> {
         match self.config.auth {
-            Auth::Open => Ok(self.tenant(OPEN_TENANT).await?.id),
+            Auth::Open => Ok(find_or_create(&*self.store, &*self.clock, &*self.ids, OPEN_TENANT).await?.id),
             Auth::Keys => {
                 let key = credential.and_then(ApiKey::parse).ok_or(ServiceError::Unauthenticated)?;
                 let record = self.store.find_key(key.id()).await?.ok_or(ServiceError::Unauthenticated)?;
@@ -31,30 +42,18 @@ impl Service {
             }
         }
     }
+}
 
-    /// A new key for the tenant of that name, which is made if it is not there.
-    pub async fn create_key(&self, tenant: &str) -> Result<KeyMade> {
-        let tenant = self.tenant(tenant).await?;
-        let key = ApiKey::fresh(&*self.ids);
-        let record =
-            KeyRecord { id: key.id(), tenant: tenant.id, digest: key.digest(), created_at: self.clock.now() };
-        self.store.create_key(&record).await?;
-        Ok(KeyMade { tenant, key })
+async fn find_or_create(store: &dyn Store, clock: &dyn Clock, ids: &dyn IdSource, name: &str) -> Result<Tenant> {
+    if let Some(tenant) = store.find_tenant(name).await? {
+        return Ok(tenant);
     }
-
-    async fn tenant(&self, name: &str) -> Result<Tenant> {
-        if let Some(tenant) = self.store.find_tenant(name).await? {
-            return Ok(tenant);
-        }
-        super::inputs::check_name("tenant", name, "tenant")?;
-        let tenant = Tenant { id: TenantId::fresh(&*self.ids), name: name.to_owned(), created_at: self.clock.now() };
-        match self.store.create_tenant(&tenant).await {
-            Ok(()) => Ok(tenant),
-            // Another replica was faster.
-            Err(StoreError::Exists(_)) => {
-                self.store.find_tenant(name).await?.ok_or(ServiceError::NotFound("tenant"))
-            }
-            Err(error) => Err(error.into()),
-        }
+    check_name("tenant", name, "tenant")?;
+    let tenant = Tenant { id: TenantId::fresh(ids), name: name.to_owned(), created_at: clock.now() };
+    match store.create_tenant(&tenant).await {
+        Ok(()) => Ok(tenant),
+        // Another process was faster.
+        Err(StoreError::Exists(_)) => store.find_tenant(name).await?.ok_or(ServiceError::NotFound("tenant")),
+        Err(error) => Err(error.into()),
     }
 }

@@ -7,10 +7,10 @@
 
 mod adaptations;
 mod adapters;
-mod auth;
 mod error;
 mod examples;
 mod inputs;
+pub mod keys;
 mod predictions;
 mod runner;
 mod tasks;
@@ -26,7 +26,6 @@ use crate::engine::Engine;
 use crate::store::Store;
 
 pub use adaptations::NewAdaptation;
-pub use auth::KeyMade;
 pub use error::ServiceError;
 pub use examples::{GivenExample, SupportAdded};
 pub use predictions::{AdaptPredict, AdaptPredicted, Answer, Predict, Predicted, Prediction};

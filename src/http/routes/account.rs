@@ -57,7 +57,7 @@ async fn whoami(Caller(tenant): Caller) -> Json<WhoamiBody> {
 )]
 async fn limits(
     State(AppState { service, config }): State<AppState>,
-    Caller(_): Caller,
+    _caller: Caller,
 ) -> Result<Json<LimitsBody>, Problem> {
     let limits = service.limits();
     Ok(Json(LimitsBody {

@@ -112,7 +112,7 @@ impl From<&BaseModel> for BaseModelBody {
 )]
 async fn list_base_models(
     State(service): State<Service>,
-    Caller(_): Caller,
+    _caller: Caller,
 ) -> Result<Json<List<BaseModelBody>>, Problem> {
     Ok(Json(List::whole(service.base_models().iter().map(BaseModelBody::from).collect())))
 }
@@ -125,7 +125,7 @@ async fn list_base_models(
 )]
 async fn find_base_model(
     State(service): State<Service>,
-    Caller(_): Caller,
+    _caller: Caller,
     ApiPath(name): ApiPath<String>,
 ) -> Result<Json<BaseModelBody>, Problem> {
     Ok(Json(service.base_model(&name)?.into()))

@@ -116,7 +116,7 @@ struct AdaptPredictedBody {
 )]
 async fn adapt_predict(
     State(service): State<Service>,
-    Caller(_): Caller,
+    _caller: Caller,
     ApiJson(body): ApiJson<AdaptPredictBody>,
 ) -> Result<Json<AdaptPredictedBody>, Problem> {
     let AdaptPredictBody { base_model, kind, support, query, recipe, top_k } = body;
