@@ -3,10 +3,11 @@
 //!
 //! Reads `IMPRINT_URL` (default `http://127.0.0.1:8080`) and the key in the file `IMPRINT_KEY_FILE` (default `.imprint/demo.key`).
 
-#![expect(clippy::print_stdout, reason = "it reports to the person who started it")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it reports to the person who started it")]
 
 use std::error::Error;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
@@ -73,7 +74,17 @@ fn drawings(folder: &str) -> Result<Vec<Drawing>, Failure> {
     Ok(found)
 }
 
-fn main() -> Result<(), Failure> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("demo: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
     let url = env::var("IMPRINT_URL").unwrap_or_else(|_| "http://127.0.0.1:8080".to_owned());
     let key_file = env::var("IMPRINT_KEY_FILE").unwrap_or_else(|_| ".imprint/demo.key".to_owned());
     let key = fs::read_to_string(&key_file).map_err(|error| format!("{key_file}: {error}"))?;
