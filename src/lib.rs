@@ -1,2 +1,10 @@
 //! Imprint: few-shot adaptation as a service.
+
+pub mod cli;
+pub mod config;
 pub mod domain;
+pub mod engine;
+pub mod meta;
+pub mod nn;
+pub mod store;
+pub mod trainer;

@@ -74,7 +74,7 @@ impl Input {
 
 impl InputSchema {
     /// Numbers in one row.
-    pub const fn row_width(&self) -> usize {
+    pub fn row_width(&self) -> usize {
         match self {
             Self::Vector { width } => *width,
             Self::Image { channels, height, width, .. } => channels * height * width,
@@ -110,7 +110,7 @@ impl InputSchema {
                 Ok(values.clone())
             }
             (Self::Image { channels, height, width, polarity }, Input::Encoded(bytes)) => {
-                let pixels = Pixels::decode(bytes, *channels, limits)?.resized(*height, *width);
+                let pixels = Pixels::decode(bytes, [*channels, *height, *width], limits)?;
                 Ok(pixels.with_polarity(*polarity).into_values())
             }
             (Self::Image { channels, height, width, polarity }, Input::Raw { shape, values }) => {

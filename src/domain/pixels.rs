@@ -2,8 +2,8 @@
 
 use std::io::Cursor;
 
-use image::imageops::{self, FilterType};
-use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Luma, Rgb};
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use image::{DynamicImage, ImageBuffer, ImageFormat, ImageReader, Limits, Rgb};
 
 use super::{Fault, Polarity};
 
@@ -41,20 +41,26 @@ impl Pixels {
         Self { channels, height, width, values }
     }
 
-    /// From a PNG, JPEG or WebP file, told apart by its first bytes. Of an animation, the first frame.
-    /// Transparent pixels show white.
+    /// From a PNG, JPEG or WebP file, told apart by its first bytes, resized to `height`×`width`. Of an animation, the
+    /// first frame. Transparent pixels show white.
+    ///
+    /// A reduction averages the pixels that fall together, as Pillow's `BOX` does, so that thin strokes survive.
     ///
     /// # Errors
     /// [`Fault::UnknownImageFormat`], [`Fault::ImageTooLarge`] (before any pixel is decoded), [`Fault::BadImage`].
-    pub fn decode(bytes: &[u8], channels: usize, limits: PixelLimits) -> Result<Self, Fault> {
+    pub fn decode(
+        bytes: &[u8],
+        [channels, height, width]: [usize; 3],
+        limits: PixelLimits,
+    ) -> Result<Self, Fault> {
         let format = match image::guess_format(bytes) {
             Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => format,
             _ => return Err(Fault::UnknownImageFormat),
         };
         let bad = |error: image::ImageError| Fault::BadImage { reason: error.to_string() };
-        let (width, height) = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(bad)?;
-        if width > limits.max_side || height > limits.max_side {
-            return Err(Fault::ImageTooLarge { width, height, limit: limits.max_side });
+        let given = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(bad)?;
+        if given.0.max(given.1) > limits.max_side {
+            return Err(Fault::ImageTooLarge { width: given.0, height: given.1, limit: limits.max_side });
         }
         let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
         let mut decoder_limits = Limits::default();
@@ -63,33 +69,13 @@ impl Pixels {
         decoder_limits.max_alloc = Some(limits.max_bytes);
         reader.limits(decoder_limits);
         let decoded = over_white(reader.decode().map_err(bad)?);
-        let (height, width) = (height as usize, width as usize);
         let values = if channels == 1 {
-            decoded.to_luma8().into_raw().into_iter().map(unit).collect()
+            let grey = resized(DynamicImage::ImageLuma8(decoded.into_luma8()), height, width);
+            grey.into_luma8().into_raw().into_iter().map(unit).collect()
         } else {
-            planes(&decoded.to_rgb8().into_raw())
+            planes(&resized(DynamicImage::ImageRgb8(decoded.into_rgb8()), height, width).into_rgb8().into_raw())
         };
         Ok(Self { channels, height, width, values })
-    }
-
-    /// The same picture in another size, filtered so that thin strokes survive a reduction.
-    #[must_use]
-    pub fn resized(self, height: usize, width: usize) -> Self {
-        if (self.height, self.width) == (height, width) {
-            return self;
-        }
-        let side = |pixels: usize| u32::try_from(pixels).expect("images have sides far below 2^32");
-        let plane = self.height * self.width;
-        let values = self
-            .values
-            .chunks_exact(plane)
-            .flat_map(|values| {
-                let grey: ImageBuffer<Luma<f32>, _> =
-                    ImageBuffer::from_raw(side(self.width), side(self.height), values).expect("a plane of this size");
-                imageops::resize(&grey, side(width), side(height), FilterType::Triangle).into_raw()
-            })
-            .collect();
-        Self { channels: self.channels, height, width, values }
     }
 
     /// The picture as a base model of this polarity sees it.
@@ -125,6 +111,22 @@ impl Pixels {
     }
 }
 
+/// The same picture in another size.
+fn resized(image: DynamicImage, height: usize, width: usize) -> DynamicImage {
+    let side = |pixels: usize| u32::try_from(pixels).expect("base models take images far below 2^32 pixels a side");
+    let (height, width) = (side(height), side(width));
+    if (image.height(), image.width()) == (height, width) {
+        return image;
+    }
+    let is_reduction = image.height() >= height && image.width() >= width;
+    let filter = if is_reduction { FilterType::Box } else { FilterType::Bilinear };
+    let mut out = DynamicImage::new(width, height, image.color());
+    Resizer::new()
+        .resize(&image, &mut out, &ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)))
+        .expect("both images have the same 8-bit pixel type, and neither is empty");
+    out
+}
+
 fn unit(byte: u8) -> f32 {
     f32::from(byte) / 255.0
 }
@@ -150,6 +152,8 @@ fn over_white(image: DynamicImage) -> DynamicImage {
 
 #[cfg(test)]
 mod tests {
+    use image::Luma;
+
     use super::*;
 
     fn png(width: u32, height: u32, pixel: impl Fn(u32, u32) -> u8) -> Vec<u8> {
@@ -164,8 +168,8 @@ mod tests {
         let dot = |x, y| u8::from(x == 2 && y == 2) * 255;
         let limits = PixelLimits::default();
 
-        let light = Pixels::decode(&png(5, 5, dot), 1, limits).expect("decodes").with_polarity(Polarity::Ink);
-        let dark = Pixels::decode(&png(5, 5, |x, y| 255 - dot(x, y)), 1, limits)
+        let light = Pixels::decode(&png(5, 5, dot), [1, 5, 5], limits).expect("decodes").with_polarity(Polarity::Ink);
+        let dark = Pixels::decode(&png(5, 5, |x, y| 255 - dot(x, y)), [1, 5, 5], limits)
             .expect("decodes")
             .with_polarity(Polarity::Ink);
 
@@ -177,7 +181,7 @@ mod tests {
     fn an_image_too_large_is_refused_before_it_is_decoded() {
         let limits = PixelLimits { max_side: 8, max_bytes: 1 << 20 };
 
-        let decoded = Pixels::decode(&png(9, 2, |_, _| 0), 1, limits);
+        let decoded = Pixels::decode(&png(9, 2, |_, _| 0), [1, 2, 9], limits);
 
         assert_eq!(decoded, Err(Fault::ImageTooLarge { width: 9, height: 2, limit: 8 }));
     }
@@ -187,16 +191,16 @@ mod tests {
         let whole = png(32, 32, |x, y| u8::try_from((x * 7 + y * 13) % 256).expect("a byte"));
         let limits = PixelLimits::default();
 
-        assert!(matches!(Pixels::decode(&whole[..whole.len() / 2], 1, limits), Err(Fault::BadImage { .. })));
-        assert_eq!(Pixels::decode(b"GIF89a..............", 1, limits), Err(Fault::UnknownImageFormat));
-        assert_eq!(Pixels::decode(b"", 1, limits), Err(Fault::UnknownImageFormat));
+        assert!(matches!(Pixels::decode(&whole[..whole.len() / 2], [1, 32, 32], limits), Err(Fault::BadImage { .. })));
+        assert_eq!(Pixels::decode(b"GIF89a..............", [1, 8, 8], limits), Err(Fault::UnknownImageFormat));
+        assert_eq!(Pixels::decode(b"", [1, 8, 8], limits), Err(Fault::UnknownImageFormat));
     }
 
     #[test]
     fn a_reduction_keeps_the_mean() {
         let bytes = png(56, 56, |x, _| if x % 2 == 0 { 0 } else { 255 });
 
-        let small = Pixels::decode(&bytes, 1, PixelLimits::default()).expect("decodes").resized(28, 28);
+        let small = Pixels::decode(&bytes, [1, 28, 28], PixelLimits::default()).expect("decodes");
 
         let mean = small.into_values().iter().sum::<f32>() / 784.0;
         assert!((mean - 0.5).abs() < 0.02, "{mean}");

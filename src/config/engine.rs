@@ -1,0 +1,84 @@
+//! The engine's settings.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+/// Base models, device and workers.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Folder of base model bundles.
+    #[arg(long, env = "IMPRINT_MODELS", default_value = "models")]
+    pub models: PathBuf,
+
+    /// Where tensors live: auto, cpu, cuda or cuda:N. `cuda` without a GPU is an error at start.
+    #[arg(long, env = "IMPRINT_DEVICE", default_value = "auto")]
+    pub device: DeviceSetting,
+
+    /// Threads that own tensors, each with one computation at a time; 0 takes one for each core. A GPU has one.
+    #[arg(long, env = "IMPRINT_WORKERS", default_value_t = 0)]
+    pub workers: usize,
+
+    /// Commands that may wait for a worker; one more is answered 503.
+    #[arg(long, env = "IMPRINT_ENGINE_QUEUE", default_value_t = 256)]
+    pub engine_queue: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self { models: PathBuf::from("models"), device: DeviceSetting::Auto, workers: 0, engine_queue: 256 }
+    }
+}
+
+/// The device that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceSetting {
+    /// A GPU if there is one.
+    Auto,
+    /// The processor.
+    Cpu,
+    /// The GPU of that number, or nothing.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cuda" => Ok(Self::Cuda(0)),
+            Some(("cuda", number)) => {
+                number.parse().map(Self::Cuda).map_err(|_| format!("`{number}` is no number of a GPU"))
+            }
+            _ => Err(format!("`{text}` is no device: auto, cpu, cuda or cuda:N")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        engine: EngineConfig,
+    }
+
+    #[test]
+    fn flag_defaults_equal_the_struct_defaults() {
+        assert_eq!(Flags::parse_from(["imprint"]).engine, EngineConfig::default());
+    }
+
+    #[test]
+    fn devices_are_read_by_name() {
+        assert_eq!("cuda:2".parse(), Ok(DeviceSetting::Cuda(2)));
+        assert!("gpu".parse::<DeviceSetting>().is_err());
+        assert!("cuda:x".parse::<DeviceSetting>().is_err());
+    }
+}

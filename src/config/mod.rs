@@ -1,0 +1,10 @@
+//! Settings, one struct for each layer: every field is a flag, an environment variable and a default at once.
+//!
+//! Deliberately absent: reading arguments or the environment (clap does, for `cli`), and what a setting does (that
+//! is written in the layer that obeys it).
+
+mod engine;
+mod store;
+
+pub use engine::{DeviceSetting, EngineConfig};
+pub use store::StoreConfig;

@@ -1,0 +1,67 @@
+//! Four blocks of 3×3 convolution, normalisation, ReLU and 2×2 max-pooling: the field's standard for small images
+//! (Vinyals et al. 2016, arXiv:1606.04080, §4.1; Snell et al. 2017, arXiv:1703.05175, §3.1).
+
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::Backbone;
+use crate::nn::norm::Normalizer;
+use crate::nn::{Params, Result, Scope, init, ops};
+
+const BLOCKS: usize = 4;
+
+pub(super) struct Conv4 {
+    channels: usize,
+    height: usize,
+    width: usize,
+    filters: usize,
+}
+
+impl Conv4 {
+    pub(super) fn new(channels: usize, height: usize, width: usize, filters: usize) -> Self {
+        Self { channels, height, width, filters }
+    }
+}
+
+impl Backbone for Conv4 {
+    fn init(&self, rng: &mut ChaCha8Rng) -> Result<Params> {
+        let mut params = Params::new();
+        let filters = self.filters as i64;
+        for block in 0..BLOCKS {
+            let inputs = if block == 0 { self.channels as i64 } else { filters };
+            init::relu_layer(rng, &mut params, &format!("conv{block}"), &[filters, inputs, 3, 3])?;
+            params.insert(format!("norm{block}.weight"), init::constant(&[filters], 1.0)?);
+            params.insert(format!("norm{block}.bias"), init::constant(&[filters], 0.0)?);
+        }
+        Ok(params)
+    }
+
+    fn features(&self, params: &Scope<'_>, x: &Tensor, norm: &mut Normalizer<'_>) -> Result<Tensor> {
+        let mut h = x.shallow_clone(); // [T, B, C, H, W]
+        for block in 0..BLOCKS {
+            let name = format!("norm{block}");
+            h = ops::conv3x3(&h, &params.scope(&format!("conv{block}")))?;
+            h = norm.apply(&name, &h, &params.scope(&name))?;
+            // ReLU and maximum commute, and after pooling there is a quarter to do.
+            h = ops::max_pool2(&h)?.f_relu()?; // [T, B, filters, H / 2, W / 2]
+        }
+        Ok(h.f_flatten(2, -1)?) // [T, B, D]
+    }
+
+    fn width(&self) -> usize {
+        self.filters * (self.height >> BLOCKS) * (self.width >> BLOCKS)
+    }
+
+    fn norm_layers(&self) -> Vec<String> {
+        (0..BLOCKS).map(|block| format!("norm{block}")).collect()
+    }
+
+    fn multiply_adds(&self) -> u64 {
+        (0..BLOCKS)
+            .map(|block| {
+                let inputs = if block == 0 { self.channels } else { self.filters };
+                (9 * inputs * self.filters * (self.height >> block) * (self.width >> block)) as u64
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,55 @@
+//! Backbones: from input to features.
+//!
+//! # Adding a backbone
+//! 1. A file here with `impl Backbone`.
+//! 2. A variant in [`BackboneConfig`](crate::domain::BackboneConfig); the `match` in [`build`] does not compile until
+//!    it has an arm.
+//! 3. A line in the conformance table, `tests/it/learners.rs`.
+
+mod conv4;
+mod mlp;
+
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use crate::domain::{BackboneConfig, InputSchema};
+use crate::nn::norm::Normalizer;
+use crate::nn::{Params, Result, Scope};
+
+/// A network without its parameters.
+pub trait Backbone: Send + Sync {
+    /// Fresh parameters, by the names under which [`Backbone::features`] asks for them.
+    fn init(&self, rng: &mut ChaCha8Rng) -> Result<Params>;
+
+    /// Features `[T, B, D]` of rows `x`: `[T, B, D_in]` or `[T, B, C, H, W]`.
+    fn features(&self, params: &Scope<'_>, x: &Tensor, norm: &mut Normalizer<'_>) -> Result<Tensor>;
+
+    /// Feature width D.
+    fn width(&self) -> usize;
+
+    /// Names of the layers that normalise by statistics.
+    fn norm_layers(&self) -> Vec<String>;
+
+    /// Multiply-adds of one row, forward.
+    fn multiply_adds(&self) -> u64;
+}
+
+/// The one place where a backbone's name becomes a backbone. A reason if the input's type does not suit it.
+pub fn build(config: &BackboneConfig, input: &InputSchema) -> Result<Box<dyn Backbone>, String> {
+    match (config, input) {
+        (BackboneConfig::Mlp { hidden }, InputSchema::Vector { width }) => {
+            if hidden.is_empty() {
+                return Err("an mlp needs at least one hidden layer".to_owned());
+            }
+            Ok(Box::new(mlp::Mlp::new(*width, hidden)))
+        }
+        (BackboneConfig::Conv4 { filters, .. }, InputSchema::Image { channels, height, width, .. }) => {
+            if *height < 16 || *width < 16 {
+                return Err(format!("conv4 halves an image four times: {height}×{width} is less than 16×16"));
+            }
+            Ok(Box::new(conv4::Conv4::new(*channels, *height, *width, *filters)))
+        }
+        (BackboneConfig::Mlp { .. }, _) => Err("an mlp takes vectors".to_owned()),
+        (BackboneConfig::Conv4 { .. }, _) => Err("conv4 takes images".to_owned()),
+    }
+}

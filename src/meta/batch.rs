@@ -1,0 +1,173 @@
+//! Episodes as plain values, and several of them stacked into tensors.
+//!
+//! Stacking pads: rows to the longest task, classes to the widest. Masks say what counts, so that a padded task has the
+//! numbers that it has alone.
+
+use tch::{Device, Kind, Tensor};
+
+use crate::domain::{Rows, SupportSet, Targets};
+use crate::nn::{Result, bridge};
+
+/// One draw of a task distribution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Episode {
+    /// Rows to adapt on.
+    pub support: Rows,
+    /// Their targets.
+    pub support_targets: Targets,
+    /// Rows to judge by.
+    pub query: Rows,
+    /// Their targets, in the same classes.
+    pub query_targets: Targets,
+}
+
+/// Targets of T stacked tasks.
+pub enum StackedTargets {
+    /// Classes: `[T, B]`, int64, padding 0.
+    Labels(Tensor),
+    /// Numbers: `[T, B, O]`.
+    Values(Tensor),
+}
+
+/// Support sets of T tasks.
+pub struct Support {
+    /// `[T, S, …]`.
+    pub x: Tensor,
+    /// Of each row.
+    pub targets: StackedTargets,
+    /// `[T, S]`, 1 for rows and 0 for padding.
+    pub mask: Tensor,
+    /// Whether any row is padding.
+    pub is_padded: bool,
+    /// Outputs of each task: N, or 1.
+    pub outputs: Vec<usize>,
+}
+
+/// Query sets of T tasks.
+pub struct Query {
+    /// `[T, Q, …]`.
+    pub x: Tensor,
+    /// Of each row.
+    pub targets: StackedTargets,
+    /// `[T, Q]`, 1 for rows and 0 for padding.
+    pub mask: Tensor,
+}
+
+impl Support {
+    /// Stacks rows of shape `row` (without T and S) with their targets.
+    pub fn stack(tasks: &[(&Rows, &Targets)], row: &[usize], device: Device) -> Result<Self> {
+        let longest = tasks.iter().map(|(rows, _)| rows.len()).max().unwrap_or(0);
+        Ok(Self {
+            x: stack_rows(tasks.iter().map(|(rows, _)| *rows), longest, row, device)?,
+            targets: stack_targets(tasks.iter().map(|(_, targets)| *targets), longest, device)?,
+            mask: stack_mask(tasks.iter().map(|(rows, _)| rows.len()), longest, device)?,
+            is_padded: tasks.iter().any(|(rows, _)| rows.len() < longest),
+            outputs: tasks.iter().map(|(_, targets)| targets.outputs()).collect(),
+        })
+    }
+
+    /// One support set, T = 1.
+    pub fn single(set: &SupportSet, row: &[usize], device: Device) -> Result<Self> {
+        Self::stack(&[(set.inputs(), set.targets())], row, device)
+    }
+
+    /// Number of tasks T.
+    pub fn tasks(&self) -> i64 {
+        self.mask.size()[0]
+    }
+
+    /// Outputs of the widest task.
+    pub fn width(&self) -> i64 {
+        self.outputs.iter().copied().max().unwrap_or(0) as i64
+    }
+
+    /// What a linear solution aims at, `[T, S, O]`: one-hot labels or values, zero in padded rows.
+    pub fn one_hot(&self) -> Result<Tensor> {
+        let y = match &self.targets {
+            StackedTargets::Labels(labels) => labels.f_one_hot(self.width())?.f_to_kind(Kind::Float)?,
+            StackedTargets::Values(values) => values.shallow_clone(),
+        };
+        Ok(y.f_mul(&self.mask.f_unsqueeze(-1)?)?)
+    }
+
+    /// `[T, N]`: 0 for classes of the task, −∞ for padding; `None` if no task is padded.
+    pub fn class_padding(&self) -> Result<Option<Tensor>> {
+        let width = self.outputs.iter().copied().max().unwrap_or(0);
+        if self.outputs.iter().all(|&outputs| outputs == width) {
+            return Ok(None);
+        }
+        let values: Vec<f32> = self
+            .outputs
+            .iter()
+            .flat_map(|&outputs| (0..width).map(move |class| if class < outputs { 0.0 } else { f32::NEG_INFINITY }))
+            .collect();
+        let shape = [self.outputs.len() as i64, width as i64];
+        Ok(Some(bridge::tensor(&values, &shape, self.mask.device())?))
+    }
+}
+
+impl Query {
+    /// Stacks rows of shape `row` (without T and Q) with their targets.
+    pub fn stack(tasks: &[(&Rows, &Targets)], row: &[usize], device: Device) -> Result<Self> {
+        let Support { x, targets, mask, .. } = Support::stack(tasks, row, device)?;
+        Ok(Self { x, targets, mask })
+    }
+}
+
+/// Support and query of several episodes.
+pub fn stack(episodes: &[Episode], row: &[usize], device: Device) -> Result<(Support, Query)> {
+    let support: Vec<_> = episodes.iter().map(|episode| (&episode.support, &episode.support_targets)).collect();
+    let query: Vec<_> = episodes.iter().map(|episode| (&episode.query, &episode.query_targets)).collect();
+    Ok((Support::stack(&support, row, device)?, Query::stack(&query, row, device)?))
+}
+
+/// `[T, B, …]` from the rows of each task, padded with zeros.
+pub fn stack_rows<'a>(
+    tasks: impl ExactSizeIterator<Item = &'a Rows>,
+    longest: usize,
+    row: &[usize],
+    device: Device,
+) -> Result<Tensor> {
+    let width: usize = row.iter().product();
+    let mut values = Vec::with_capacity(tasks.len() * longest * width);
+    let mut shape = vec![tasks.len() as i64, longest as i64];
+    for rows in tasks {
+        values.extend_from_slice(rows.values());
+        values.resize(values.len() + (longest - rows.len()) * width, 0.0);
+    }
+    shape.extend(row.iter().map(|&side| side as i64));
+    bridge::tensor(&values, &shape, device)
+}
+
+fn stack_targets<'a>(
+    tasks: impl ExactSizeIterator<Item = &'a Targets>,
+    longest: usize,
+    device: Device,
+) -> Result<StackedTargets> {
+    let count = tasks.len() as i64;
+    let (mut labels, mut values) = (Vec::new(), Vec::new());
+    for targets in tasks {
+        match targets {
+            Targets::Classes { labels: given, .. } => {
+                labels.extend(given.iter().map(|&label| i64::from(label)));
+                labels.resize(labels.len() + longest - given.len(), 0);
+            }
+            Targets::Values(given) => {
+                values.extend_from_slice(given);
+                values.resize(values.len() + longest - given.len(), 0.0);
+            }
+        }
+    }
+    if values.is_empty() {
+        Ok(StackedTargets::Labels(bridge::index_tensor(&labels, &[count, longest as i64], device)?))
+    } else {
+        Ok(StackedTargets::Values(bridge::tensor(&values, &[count, longest as i64, 1], device)?))
+    }
+}
+
+fn stack_mask(lengths: impl ExactSizeIterator<Item = usize>, longest: usize, device: Device) -> Result<Tensor> {
+    let count = lengths.len() as i64;
+    let values: Vec<f32> =
+        lengths.flat_map(|length| (0..longest).map(move |row| f32::from(u8::from(row < length)))).collect();
+    bridge::tensor(&values, &[count, longest as i64], device)
+}

@@ -1,0 +1,130 @@
+//! Base model bundles on disk: `<name>/manifest.json` and `<name>/theta.safetensors`. Whatever does not match is refused.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tch::Device;
+
+use super::Model;
+use super::model::Architecture;
+use crate::domain::{BaseModel, Manifest, hex};
+use crate::nn::{TensorError, checkpoint};
+
+/// The layout of bundles that this program writes and reads.
+pub const FORMAT: u32 = 1;
+
+const MANIFEST: &str = "manifest.json";
+const THETA: &str = "theta.safetensors";
+
+/// Why a bundle cannot be loaded or written.
+#[derive(Debug, thiserror::Error)]
+pub enum BundleError {
+    /// A file is missing, unreadable or not to be written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The manifest is not one.
+    #[error("{path}: {source}")]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        source: serde_json::Error,
+    },
+    /// The manifest says one thing and the files another.
+    #[error("{path}: {reason}")]
+    Mismatch {
+        /// The bundle.
+        path: PathBuf,
+        /// What does not match.
+        reason: String,
+    },
+}
+
+/// Every bundle of a folder, in order of name.
+///
+/// # Errors
+/// [`BundleError`] for the first that does not load: a server must not start with half of its base models.
+pub fn load_all(folder: &Path, device: Device) -> Result<Vec<(BaseModel, Model)>, BundleError> {
+    let file = |source| BundleError::File { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(file)? {
+        let path = entry.map_err(file)?.path();
+        if path.join(MANIFEST).is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    paths.iter().map(|path| load(path, device)).collect()
+}
+
+/// One bundle.
+pub fn load(folder: &Path, device: Device) -> Result<(BaseModel, Model), BundleError> {
+    let path = folder.join(MANIFEST);
+    let text = std::fs::read(&path).map_err(|source| BundleError::File { path: path.clone(), source })?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|source| BundleError::Manifest { path, source })?;
+    let mismatch = |reason: String| BundleError::Mismatch { path: folder.to_owned(), reason };
+    if manifest.format != FORMAT {
+        return Err(mismatch(format!("format {} is not {FORMAT}, the one that this version reads", manifest.format)));
+    }
+    if folder.file_name().is_none_or(|name| name.to_string_lossy() != manifest.name) {
+        return Err(mismatch(format!("the folder is not named `{}` as the manifest says", manifest.name)));
+    }
+    let path = folder.join(THETA);
+    let bytes = std::fs::read(&path).map_err(|source| BundleError::File { path, source })?;
+    let digest = hex(&Sha256::digest(&bytes));
+    if digest != manifest.theta_sha256 {
+        return Err(mismatch(format!("{THETA} has sha256 {digest}, the manifest says {}", manifest.theta_sha256)));
+    }
+    let tensor = |error: TensorError| mismatch(error.to_string());
+    let theta = checkpoint::from_bytes(&bytes, device).map_err(tensor)?;
+    let [kind] = manifest.kinds[..] else {
+        return Err(mismatch("a base model of this version serves exactly one kind".to_owned()));
+    };
+    let architecture = Architecture {
+        input: manifest.input.clone(),
+        kind,
+        backbone: manifest.backbone.clone(),
+        learner: manifest.learner.clone(),
+    };
+    let model = Model::with_theta(architecture, theta, device).map_err(mismatch)?;
+    model.check_theta().map_err(tensor)?;
+    Ok((BaseModel { sha256: identity(&manifest), manifest }, model))
+}
+
+/// Writes a bundle; its θ is that of `model`.
+pub fn write(folder: &Path, mut manifest: Manifest, model: &Model) -> Result<BaseModel, BundleError> {
+    let bytes = model.theta_bytes().map_err(|error| BundleError::Mismatch {
+        path: folder.to_owned(),
+        reason: error.to_string(),
+    })?;
+    manifest.theta_sha256 = hex(&Sha256::digest(&bytes));
+    let text = serde_json::to_vec_pretty(&manifest)
+        .map_err(|source| BundleError::Manifest { path: folder.join(MANIFEST), source })?;
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.join(name);
+        std::fs::write(&path, bytes).map_err(|source| BundleError::File { path, source })
+    };
+    std::fs::create_dir_all(folder).map_err(|source| BundleError::File { path: folder.to_owned(), source })?;
+    write(THETA, &bytes)?;
+    write(MANIFEST, &[text, b"\n".to_vec()].concat())?;
+    Ok(BaseModel { sha256: identity(&manifest), manifest })
+}
+
+/// SHA-256 over what predictions depend on, and nothing else: a corrected description is the same base model.
+fn identity(manifest: &Manifest) -> String {
+    let parts = serde_json::json!([
+        manifest.format,
+        manifest.theta_sha256,
+        manifest.input,
+        manifest.kinds,
+        manifest.backbone,
+        manifest.learner,
+    ]);
+    hex(&Sha256::digest(parts.to_string().as_bytes()))
+}

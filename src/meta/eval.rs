@@ -1,0 +1,70 @@
+//! How good a base model is: the mean over episodes and its 95 % interval.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+
+use super::task::{EpisodeSpec, Split, TaskDistribution};
+use super::{Episode, Model, Phase};
+use crate::domain::{Fault, Outputs, Recipe, SupportSet, Targets, argmax};
+use crate::nn::TensorError;
+
+/// A mean and half the width of its 95 % interval.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Estimate {
+    /// The mean over episodes.
+    pub mean: f64,
+    /// 1.96 standard errors.
+    pub ci95: f64,
+    /// How many episodes.
+    pub episodes: usize,
+}
+
+impl Estimate {
+    /// From one figure an episode.
+    pub fn of(figures: &[f64]) -> Self {
+        let n = figures.len() as f64;
+        let mean = figures.iter().sum::<f64>() / n;
+        let variance = figures.iter().map(|figure| (figure - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+        Self { mean, ci95: 1.96 * (variance / n).sqrt(), episodes: figures.len() }
+    }
+}
+
+/// Why an episode could not be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum EvalError {
+    /// The episode is no valid support set.
+    #[error("the episode's support set: {0}")]
+    Support(#[from] Fault),
+    /// A tensor computation failed.
+    #[error(transparent)]
+    Tensor(#[from] TensorError),
+}
+
+/// Episode `index` of the stream that `seed` names: the same on every machine, whatever came before it.
+pub fn episode(tasks: &dyn TaskDistribution, split: Split, spec: &EpisodeSpec, seed: u64, index: u64) -> Episode {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(index);
+    tasks.sample(split, spec, &mut rng)
+}
+
+/// Adapts to an episode's support set and judges by its query set, through the very functions that serve.
+pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) -> Result<f64, EvalError> {
+    let support = SupportSet::new(&episode.support, &episode.support_targets)?;
+    let adapter = model.adapt(&support, recipe, phase)?;
+    let outputs = model.predict(&adapter, &episode.query, phase)?;
+    Ok(score(&outputs, &episode.query_targets))
+}
+
+/// Accuracy for classes, mean squared error for numbers.
+pub fn score(outputs: &Outputs, targets: &Targets) -> f64 {
+    match targets {
+        Targets::Classes { labels, .. } => {
+            let hits = outputs.rows().zip(labels).filter(|(row, label)| argmax(row) == **label as usize).count();
+            hits as f64 / labels.len() as f64
+        }
+        Targets::Values(values) => {
+            let errors = outputs.rows().zip(values).map(|(row, value)| f64::from(row[0] - value).powi(2));
+            errors.sum::<f64>() / values.len() as f64
+        }
+    }
+}

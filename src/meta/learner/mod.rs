@@ -1,0 +1,150 @@
+//! Learners: from θ and a support set to an adapter.
+//!
+//! | learner | adapter | adapts by |
+//! |---|---|---|
+//! | [`maml`] | every parameter θ′ | gradient steps |
+//! | [`protonet`] | head only | class means |
+//! | [`r2d2`] | head only | ridge regression |
+//!
+//! # Adding a learner
+//! 1. A file here with `impl Learner`.
+//! 2. A variant in [`LearnerConfig`]; the `match` in [`build`] does not compile until it has an arm.
+//! 3. A line in the conformance table, `tests/it/learners.rs`: shapes, determinism, θ unchanged, any way and uneven
+//!    shots, stacked equals single.
+
+mod maml;
+mod protonet;
+mod r2d2;
+
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::backbone::Backbone;
+use super::batch::Support;
+use crate::domain::{Kind, LearnerConfig, Norm};
+use crate::nn::norm::{Normalizer, Statistics};
+use crate::nn::{Params, Result, ops};
+
+/// What the computation is for, which decides about graphs and about normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The outer loop: results stay connected to θ; shared normalisation takes the batch's statistics.
+    Train,
+    /// Inductive: no graph leaves, and no query row touches another one's answer.
+    Serve,
+    /// As many papers measure MAML: every batch, the query too, is normalised by its own statistics. Never served.
+    Transductive,
+}
+
+/// A backbone and where its normalisation takes statistics from.
+pub struct Net {
+    /// From input to features.
+    pub backbone: Box<dyn Backbone>,
+    /// Of the normalisation layers, if there are any.
+    pub norm: Norm,
+}
+
+impl Net {
+    /// Features `[T, B, D]` and the statistics that were computed on the way, as `stats.<layer>.mean` and `.var`.
+    pub fn features(&self, params: &Params, x: &Tensor, statistics: Statistics<'_>) -> Result<(Tensor, Params)> {
+        let mut norm = Normalizer::new(statistics);
+        let features = self.backbone.features(&params.scope("backbone"), x, &mut norm)?;
+        let computed = norm.into_computed().into_iter().map(|(name, tensor)| (format!("stats.{name}"), tensor));
+        Ok((features, computed.collect()))
+    }
+
+    /// Features of a support set: by running statistics where the backbone keeps them, else by the set's own.
+    fn support_features(&self, theta: &Params, support: &Support, phase: Phase) -> Result<(Tensor, Params)> {
+        let own = Statistics::PerTask { mask: support.is_padded.then_some(&support.mask), keep: true };
+        match (self.norm, phase) {
+            (Norm::Support, _) | (Norm::Running, Phase::Transductive) => self.features(theta, &support.x, own),
+            (Norm::Running, Phase::Train) => self.features(theta, &support.x, Statistics::Batch),
+            (Norm::Running, Phase::Serve) => self.features(theta, &support.x, Statistics::Fixed(&fixed(theta))),
+        }
+    }
+}
+
+/// The statistics in `params`, by layer.
+fn fixed(params: &Params) -> Params {
+    let strip = |(name, tensor): (&str, &Tensor)| Some((name.strip_prefix("stats.")?.to_owned(), tensor.shallow_clone()));
+    params.iter().filter_map(strip).collect()
+}
+
+/// What a learner leaves behind for T support sets: tensors with a leading T that take the place of θ's.
+///
+/// `head.weight` `[T, N, D]` and `head.bias` `[T, N]` always; `stats.*` if the support set's statistics are to be used;
+/// every other parameter only from learners that adapt it. Padded classes have a bias of −∞.
+pub struct Adapted {
+    /// By θ's names.
+    pub tensors: Params,
+    /// Statistics of the batch, for θ's running averages; nothing that an adapter keeps.
+    pub batch_statistics: Params,
+}
+
+impl Adapted {
+    /// A head and, where the support set normalises, its statistics.
+    fn closed_form(net: &Net, head: &Params, statistics: Params) -> Self {
+        match net.norm {
+            Norm::Support => Self { tensors: head.overlaid(&statistics), batch_statistics: Params::new() },
+            Norm::Running => Self { tensors: head.shallow_clone(), batch_statistics: statistics },
+        }
+    }
+}
+
+/// An algorithm that adapts. It keeps no state: everything is in the arguments and in the result.
+pub trait Learner: Send + Sync {
+    /// Fresh parameters of the head, `head.…`, for features of `width` and tasks of `kind`.
+    fn init(&self, width: usize, kind: Kind, rng: &mut ChaCha8Rng) -> Result<Params>;
+
+    /// Adapts to T support sets. Reads `theta`, returns new values.
+    ///
+    /// `steps`: inner steps, if the learner takes any; its own number by default.
+    fn adapt(&self, net: &Net, theta: &Params, support: &Support, steps: Option<u32>, phase: Phase) -> Result<Adapted>;
+
+    /// Leave-one-out outputs `[T, S, N]`, where the learner has them in closed form.
+    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>>;
+}
+
+/// Outputs `[T, Q, N]` for query rows `x` `[T, Q, …]`: one function for all learners.
+///
+/// `mask` `[T, Q]` matters to [`Phase::Transductive`] only.
+pub fn predict(
+    net: &Net,
+    theta: &Params,
+    adapted: &Params,
+    x: &Tensor,
+    mask: Option<&Tensor>,
+    phase: Phase,
+) -> Result<(Tensor, Params)> {
+    let params = theta.overlaid(adapted);
+    let (features, computed) = match (phase, net.norm) {
+        (Phase::Transductive, _) => net.features(&params, x, Statistics::PerTask { mask, keep: false })?,
+        (Phase::Train, Norm::Running) => net.features(&params, x, Statistics::Batch)?,
+        (Phase::Train, Norm::Support) | (Phase::Serve, _) => {
+            net.features(&params, x, Statistics::Fixed(&fixed(&params)))?
+        }
+    };
+    Ok((ops::linear(&features, &params.scope("head"))?, computed))
+}
+
+/// Adds −∞ to the bias of classes that a task does not have.
+fn pad_classes(bias: &Tensor, support: &Support) -> Result<Tensor> {
+    Ok(match support.class_padding()? {
+        Some(padding) => bias.f_add(&padding)?,
+        None => bias.shallow_clone(),
+    })
+}
+
+/// The one place where a learner's name becomes a learner.
+pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
+    match config {
+        LearnerConfig::Maml { inner_steps, inner_lr, order, head_init } => Box::new(maml::Maml {
+            inner_steps: *inner_steps,
+            inner_lr: *inner_lr,
+            order: *order,
+            head_init: *head_init,
+        }),
+        LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
+        LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
+    }
+}

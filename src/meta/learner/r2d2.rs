@@ -1,0 +1,69 @@
+//! R2-D2 (Bertinetto et al. 2019, arXiv:1805.08136): ridge regression on the features, its λ, scale α and offset β
+//! meta-learned.
+//!
+//! With X = [Z 1], `W = Xᵀ (X Xᵀ + λ I)⁻¹ Y` and outputs `α X W + β` (eq. 4–7). α and β are folded into the head that
+//! the adapter keeps.
+
+use rand_chacha::ChaCha8Rng;
+use tch::Tensor;
+
+use super::{Adapted, Learner, Net, Phase, pad_classes};
+use crate::domain::Kind;
+use crate::meta::batch::Support;
+use crate::meta::ridge;
+use crate::nn::{Params, Result, init};
+
+pub(super) struct R2d2;
+
+impl Learner for R2d2 {
+    fn init(&self, _width: usize, kind: Kind, _rng: &mut ChaCha8Rng) -> Result<Params> {
+        // One-hot targets make scores near 0 and 1, too flat for a softmax; numbers are predicted as they are.
+        let scale: f32 = match kind {
+            Kind::Classification => 10.0,
+            Kind::Regression => 1.0,
+        };
+        let mut head = Params::new();
+        head.insert("head.log_lambda", init::constant(&[1], 1.0)?);
+        head.insert("head.log_scale", init::constant(&[1], scale.ln())?);
+        head.insert("head.offset", init::constant(&[1], 0.0)?);
+        Ok(head)
+    }
+
+    fn adapt(&self, net: &Net, theta: &Params, support: &Support, _: Option<u32>, phase: Phase) -> Result<Adapted> {
+        let (features, statistics) = net.support_features(theta, support, phase)?;
+        let (x, lambda) = (with_ones(&features, support)?, lambda(theta)?);
+        let solution = ridge::solve(&x, &support.one_hot()?, &lambda)?.weights; // [T, D + 1, N]
+        let width = features.size()[2];
+        let weight = scaled(&solution.f_narrow(1, 0, width)?.f_transpose(1, 2)?, theta)?; // [T, N, D]
+        let bias = scaled(&solution.f_select(1, width)?, theta)?.f_add(theta.get("head.offset")?)?; // [T, N]
+        let mut head = Params::new();
+        head.insert("head.weight", weight.f_contiguous()?);
+        head.insert("head.bias", pad_classes(&bias, support)?);
+        Ok(Adapted::closed_form(net, &head, statistics))
+    }
+
+    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
+        let (features, _) = net.support_features(theta, support, Phase::Serve)?;
+        let (x, y, lambda) = (with_ones(&features, support)?, support.one_hot()?, lambda(theta)?);
+        let held_out = ridge::solve(&x, &y, &lambda)?.leave_one_out(&x, &y, &lambda)?; // [T, S, N]
+        let outputs = scaled(&held_out, theta)?.f_add(theta.get("head.offset")?)?;
+        Ok(Some(match support.class_padding()? {
+            Some(padding) => outputs.f_add(&padding.f_unsqueeze(1)?)?,
+            None => outputs,
+        }))
+    }
+}
+
+/// `[Z 1]`, `[T, S, D + 1]`, padded rows zero.
+fn with_ones(features: &Tensor, support: &Support) -> Result<Tensor> {
+    let mask = support.mask.f_unsqueeze(-1)?; // [T, S, 1]
+    Ok(Tensor::f_cat(&[features.f_mul(&mask)?, mask], -1)?)
+}
+
+fn lambda(theta: &Params) -> Result<Tensor> {
+    Ok(theta.get("head.log_lambda")?.f_exp()?.f_clamp_min(1e-4)?)
+}
+
+fn scaled(outputs: &Tensor, theta: &Params) -> Result<Tensor> {
+    Ok(outputs.f_mul(&theta.get("head.log_scale")?.f_exp()?)?)
+}

@@ -1,0 +1,149 @@
+//! A base model in memory: configuration, network and θ.
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Tensor};
+
+use super::batch::{Support, stack_rows};
+use super::learner::{self, Learner, Net, Phase};
+use super::{Adapted, backbone};
+use crate::domain::{BackboneConfig, InputSchema, Kind, LearnerConfig, Norm, Outputs, Recipe, Rows, SupportSet};
+use crate::nn::norm::Statistics;
+use crate::nn::{Params, Result, TensorError, bridge, checkpoint, init};
+
+/// What a base model is made of, without its numbers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Architecture {
+    /// What one input is.
+    pub input: InputSchema,
+    /// The kind that its head is for.
+    pub kind: Kind,
+    /// From input to features.
+    pub backbone: BackboneConfig,
+    /// From support set to adapter.
+    pub learner: LearnerConfig,
+}
+
+/// A base model that can adapt and predict.
+pub struct Model {
+    /// What it is made of.
+    pub architecture: Architecture,
+    /// The network.
+    pub net: Net,
+    /// The algorithm.
+    pub learner: Box<dyn Learner>,
+    /// What the outer loop learns, and running statistics as `stats.…`.
+    pub theta: Params,
+    /// Where θ is.
+    pub device: Device,
+}
+
+impl Model {
+    /// A model with fresh θ.
+    ///
+    /// # Errors
+    /// A reason, if the parts do not go together.
+    pub fn fresh(architecture: Architecture, seed: u64, device: Device) -> Result<Self, String> {
+        let mut model = Self::with_theta(architecture, Params::new(), device)?;
+        let rng = &mut ChaCha8Rng::seed_from_u64(seed);
+        model.theta = model.initial_theta(rng).map_err(|error| error.to_string())?;
+        Ok(model)
+    }
+
+    /// A model with given θ.
+    ///
+    /// # Errors
+    /// A reason, if the parts do not go together.
+    pub fn with_theta(architecture: Architecture, theta: Params, device: Device) -> Result<Self, String> {
+        let backbone = backbone::build(&architecture.backbone, &architecture.input)?;
+        let norm = match architecture.backbone {
+            BackboneConfig::Conv4 { norm, .. } => norm,
+            BackboneConfig::Mlp { .. } => Norm::Support, // no layer asks
+        };
+        match (&architecture.learner, architecture.kind, norm) {
+            (LearnerConfig::Protonet {}, Kind::Regression, _) => {
+                return Err("protonet has no regression; take r2d2 or maml".to_owned());
+            }
+            (LearnerConfig::Maml { .. }, _, Norm::Running) => {
+                return Err("maml adapts every layer, and running statistics are those of θ: set norm = \"support\"".to_owned());
+            }
+            _ => {}
+        }
+        let learner = learner::build(&architecture.learner);
+        Ok(Self { net: Net { backbone, norm }, learner, theta, device, architecture })
+    }
+
+    fn initial_theta(&self, rng: &mut ChaCha8Rng) -> Result<Params> {
+        let backbone = self.net.backbone.init(rng)?.into_iter().map(|(name, tensor)| (format!("backbone.{name}"), tensor));
+        let mut theta: Params = backbone.collect();
+        theta.extend(self.learner.init(self.net.backbone.width(), self.architecture.kind, rng)?);
+        if self.net.norm == Norm::Running {
+            for layer in self.net.backbone.norm_layers() {
+                let channels = theta.get(&format!("backbone.{layer}.weight"))?.size();
+                theta.insert(format!("stats.{layer}.mean"), init::constant(&channels, 0.0)?);
+                theta.insert(format!("stats.{layer}.var"), init::constant(&channels, 1.0)?);
+            }
+        }
+        theta.to_device(self.device)
+    }
+
+    /// θ without the running statistics: what gradients are taken of.
+    pub fn trainable(&self) -> Params {
+        self.theta.filtered(|name| !name.starts_with("stats."))
+    }
+
+    /// Checks that `theta` has the names and shapes that this architecture asks for.
+    ///
+    /// # Errors
+    /// [`TensorError::MissingParam`], [`TensorError::UnpairedParam`] or [`TensorError::Shape`].
+    pub fn check_theta(&self) -> Result<()> {
+        let expected = self.initial_theta(&mut ChaCha8Rng::seed_from_u64(0))?;
+        self.theta.zip_with(&expected, |given, expected| {
+            if given.size() == expected.size() {
+                Ok(given.shallow_clone())
+            } else {
+                Err(TensorError::Shape { what: "theta", expected: "the architecture's", given: given.size() })
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Runs the inner loop on one support set.
+    pub fn adapt(&self, set: &SupportSet, recipe: &Recipe, phase: Phase) -> Result<Params> {
+        let support = Support::single(set, &self.architecture.input.row_shape(), self.device)?;
+        let Adapted { tensors, .. } =
+            self.learner.adapt(&self.net, &self.theta, &support, recipe.inner_steps, phase)?;
+        tensors.map(|_, tensor| Ok(tensor.f_squeeze_dim(0)?))
+    }
+
+    /// Leave-one-out outputs for one support set, where the learner has them.
+    pub fn leave_one_out(&self, set: &SupportSet) -> Result<Option<Outputs>> {
+        let support = Support::single(set, &self.architecture.input.row_shape(), self.device)?;
+        let outputs = self.learner.leave_one_out(&self.net, &self.theta, &support)?;
+        outputs.map(|outputs| to_outputs(&outputs)).transpose()
+    }
+
+    /// Outputs of one adapter for query rows.
+    pub fn predict(&self, adapter: &Params, query: &Rows, phase: Phase) -> Result<Outputs> {
+        let x = stack_rows(std::iter::once(query), query.len(), &self.architecture.input.row_shape(), self.device)?;
+        let stacked = adapter.map(|_, tensor| Ok(tensor.f_unsqueeze(0)?))?;
+        let (outputs, _) = learner::predict(&self.net, &self.theta, &stacked, &x, None, phase)?;
+        to_outputs(&outputs)
+    }
+
+    /// Features of rows by θ, `[T, B, D]`, and their statistics.
+    pub fn batch_features(&self, x: &Tensor) -> Result<(Tensor, Params)> {
+        self.net.features(&self.theta, x, Statistics::Batch)
+    }
+
+    /// θ as a safetensors file.
+    pub fn theta_bytes(&self) -> Result<Vec<u8>> {
+        checkpoint::to_bytes(&self.theta, &[])
+    }
+}
+
+/// `[1, Q, N]` to plain values.
+fn to_outputs(outputs: &Tensor) -> Result<Outputs> {
+    let width = outputs.size().last().copied().unwrap_or_default();
+    Ok(Outputs { width: usize::try_from(width).unwrap_or_default(), values: bridge::values(outputs)? })
+}

@@ -1,0 +1,61 @@
+//! Classes of small grey images in memory, and episodes drawn from them.
+
+use rand::RngExt;
+use rand::seq::index;
+use rand_chacha::ChaCha8Rng;
+
+use super::affine::{Augment, quarter_turns};
+use super::EpisodeSpec;
+use crate::domain::{Rows, Targets};
+use crate::meta::Episode;
+
+/// One class: its images, row-major, ink 1.
+pub(super) struct Glyph {
+    /// Where it is from: `Gurmukhi/character05`.
+    pub(super) name: String,
+    /// Its images.
+    pub(super) images: Vec<Vec<f32>>,
+}
+
+/// How a split draws from its classes.
+#[derive(Clone, Copy)]
+pub(super) struct Drawing {
+    /// Pixels of a side.
+    pub(super) side: usize,
+    /// 4 if each right-angle rotation of a class is a class of its own, else 1.
+    pub(super) rotations: usize,
+    /// Random distortions.
+    pub(super) augment: Augment,
+}
+
+/// One episode: `way` classes without replacement, of each `shot` + `query` images without replacement.
+pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
+    let classes = glyphs.len() * drawing.rotations;
+    let way = rng.random_range(spec.way.clone()).min(classes);
+    let shot = rng.random_range(spec.shot.clone());
+    let (mut support, mut support_labels) = (Vec::new(), Vec::new());
+    let (mut query, mut query_labels) = (Vec::new(), Vec::new());
+    for (label, class) in index::sample(rng, classes, way).into_iter().enumerate() {
+        let label = u32::try_from(label).expect("far fewer classes than 2^32");
+        let (glyph, quarters) = (glyphs[class / drawing.rotations], class % drawing.rotations);
+        let wanted = (shot + spec.query).min(glyph.images.len());
+        for (place, image) in index::sample(rng, glyph.images.len(), wanted).into_iter().enumerate() {
+            let mut pixels = quarter_turns(&glyph.images[image], drawing.side, quarters);
+            if !drawing.augment.is_none() {
+                pixels = drawing.augment.apply(&pixels, drawing.side, rng);
+            }
+            let (rows, labels) =
+                if place < shot { (&mut support, &mut support_labels) } else { (&mut query, &mut query_labels) };
+            rows.extend(pixels);
+            labels.push(label);
+        }
+    }
+    let width = drawing.side * drawing.side;
+    let rows = |values| Rows::new(width, values).expect("pixels are finite");
+    Episode {
+        support: rows(support),
+        support_targets: Targets::Classes { labels: support_labels, way },
+        query: rows(query),
+        query_targets: Targets::Classes { labels: query_labels, way },
+    }
+}

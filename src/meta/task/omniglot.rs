@@ -1,0 +1,197 @@
+//! Omniglot (Lake, Salakhutdinov & Tenenbaum 2015, Science 350): 1,623 characters of 50 alphabets, 20 drawings each.
+//!
+//! Splits are by alphabet, so that no stroke style of a test character was trained on: `train` and `validation` are the
+//! background set's alphabets, `test` is the evaluation set. Read from the official zips of PNGs, or from IDX images
+//! with a `…-labels.csv` beside them (columns `index,set,alphabet,character,drawer`).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use super::affine::Augment;
+use super::glyphs::{self, Drawing, Glyph};
+use super::{EpisodeSpec, Split, TaskDistribution, TaskError, idx};
+use crate::domain::{Input, InputSchema, Kind, PixelLimits, Polarity, hex};
+use crate::meta::Episode;
+
+/// Pixels of a side, as in the field's benchmarks since Vinyals et al. 2016.
+const SIDE: usize = 28;
+
+/// What one drawing is to a base model, here and when it is served.
+pub(super) const INPUT: InputSchema =
+    InputSchema::Image { channels: 1, height: SIDE, width: SIDE, polarity: Polarity::Ink };
+
+pub(super) struct Omniglot {
+    train: Vec<Glyph>,
+    validation: Vec<Glyph>,
+    test: Vec<Glyph>,
+    rotations: bool,
+    augment: Augment,
+    checksums: BTreeMap<String, String>,
+}
+
+/// A drawing's set, alphabet and character, and its pixels.
+type Drawn = (String, Vec<f32>);
+
+impl Omniglot {
+    pub(super) fn open(
+        background: &Path,
+        evaluation: Option<&Path>,
+        validation_alphabets: &[String],
+        rotations: bool,
+        augment: Augment,
+    ) -> Result<Self, TaskError> {
+        let mut checksums = BTreeMap::new();
+        let (background, mut test) = if background.extension().is_some_and(|extension| extension == "zip") {
+            (classes(from_zip(background, &mut checksums)?), Vec::new())
+        } else {
+            let (background, evaluation): (Vec<Drawn>, Vec<Drawn>) = from_idx(background, &mut checksums)?
+                .into_iter()
+                .partition(|(name, _)| name.starts_with("background/"));
+            let strip = |drawn: Vec<Drawn>| classes(drawn.into_iter().map(|(name, image)| (below_set(&name), image)));
+            (strip(background), strip(evaluation))
+        };
+        if let Some(path) = evaluation {
+            test = classes(from_zip(path, &mut checksums)?);
+        }
+        let known: BTreeSet<&str> = background.iter().map(|glyph| alphabet(&glyph.name)).collect();
+        if let Some(missing) = validation_alphabets.iter().find(|name| !known.contains(name.as_str())) {
+            let known: Vec<&str> = known.into_iter().collect();
+            return Err(TaskError::Config(format!("there is no alphabet `{missing}`; there are {}", known.join(", "))));
+        }
+        let (validation, train) = background
+            .into_iter()
+            .partition(|glyph| validation_alphabets.iter().any(|name| name == alphabet(&glyph.name)));
+        Ok(Self { train, validation, test, rotations, augment, checksums })
+    }
+
+    fn glyphs(&self, split: Split) -> &[Glyph] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+impl TaskDistribution for Omniglot {
+    fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
+        let drawing = match split {
+            Split::Train => {
+                Drawing { side: SIDE, rotations: if self.rotations { 4 } else { 1 }, augment: self.augment }
+            }
+            Split::Validation | Split::Test => Drawing { side: SIDE, rotations: 1, augment: Augment::default() },
+        };
+        let glyphs: Vec<&Glyph> = self.glyphs(split).iter().collect();
+        glyphs::episode(&glyphs, drawing, spec, rng)
+    }
+
+    fn input(&self) -> InputSchema {
+        INPUT
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Classification
+    }
+
+    fn describe(&self, split: Split) -> String {
+        let glyphs = self.glyphs(split);
+        let alphabets: BTreeSet<&str> = glyphs.iter().map(|glyph| alphabet(&glyph.name)).collect();
+        let rotated = if split == Split::Train && self.rotations { ", each in four rotations" } else { "" };
+        format!("Omniglot {}: {} characters of {} alphabets{rotated}", split.name(), glyphs.len(), alphabets.len())
+    }
+
+    fn checksums(&self) -> BTreeMap<String, String> {
+        self.checksums.clone()
+    }
+}
+
+fn alphabet(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+fn below_set(name: &str) -> String {
+    name.split_once('/').map_or(name, |(_, rest)| rest).to_owned()
+}
+
+/// Drawings by character, in order of name.
+fn classes(drawn: impl IntoIterator<Item = Drawn>) -> Vec<Glyph> {
+    let mut classes: BTreeMap<String, Vec<Vec<f32>>> = BTreeMap::new();
+    for (name, image) in drawn {
+        classes.entry(name).or_default().push(image);
+    }
+    classes.into_iter().map(|(name, images)| Glyph { name, images }).collect()
+}
+
+/// Drawings of a zip whose members end in `<alphabet>/<character>/<file>.png`.
+fn from_zip(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec<Drawn>, TaskError> {
+    let format = |reason: String| TaskError::Format { path: path.to_owned(), reason };
+    let bytes = std::fs::read(path).map_err(|source| TaskError::File { path: path.to_owned(), source })?;
+    checksums.insert(file_name(path), hex(&Sha256::digest(&bytes)));
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| format(error.to_string()))?;
+    let mut names = archive
+        .file_names()
+        .map(|name| name.map(std::borrow::Cow::into_owned))
+        .collect::<Result<Vec<String>, _>>()
+        .map_err(|error| format(error.to_string()))?;
+    names.retain(|name| name.ends_with(".png"));
+    names.sort(); // whatever order the archive was packed in
+    let mut drawn = Vec::with_capacity(names.len());
+    for member in names {
+        let mut parts = member.rsplit('/').skip(1);
+        let (Some(character), Some(alphabet)) = (parts.next(), parts.next()) else {
+            return Err(format(format!("member `{member}` is not in a folder <alphabet>/<character>")));
+        };
+        let mut png = Vec::new();
+        let mut file = archive.by_name(&member).map_err(|error| format(format!("{member}: {error}")))?;
+        file.read_to_end(&mut png).map_err(|error| format(format!("{member}: {error}")))?;
+        let row = INPUT
+            .row(&Input::Encoded(png), PixelLimits::default())
+            .map_err(|fault| format(format!("{member}: {fault}")))?;
+        drawn.push((format!("{alphabet}/{character}"), row));
+    }
+    if drawn.is_empty() {
+        return Err(format("it has no member that ends in .png".to_owned()));
+    }
+    Ok(drawn)
+}
+
+#[derive(serde::Deserialize)]
+struct Label {
+    set: String,
+    alphabet: String,
+    character: String,
+}
+
+/// Drawings of an IDX file, named by the label file beside it, `<set>/<alphabet>/<character>`.
+fn from_idx(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec<Drawn>, TaskError> {
+    let labels_path = PathBuf::from(path.to_string_lossy().replace("-idx3-ubyte", "-labels.csv"));
+    let format = |path: &Path, reason: String| TaskError::Format { path: path.to_owned(), reason };
+    let (packed, labels) = (idx::read(path)?, idx::read(&labels_path)?);
+    checksums.insert(file_name(path), hex(&Sha256::digest(&packed)));
+    checksums.insert(file_name(&labels_path), hex(&Sha256::digest(&labels)));
+    let images = idx::images(&packed, path)?;
+    if (images.height, images.width) != (SIDE, SIDE) {
+        return Err(format(path, format!("images are {}×{}, not 28×28", images.height, images.width)));
+    }
+    let labels: Vec<Label> = csv::Reader::from_reader(&labels[..])
+        .deserialize()
+        .collect::<Result<_, _>>()
+        .map_err(|error| format(&labels_path, error.to_string()))?;
+    let images: Vec<&[u8]> = images.pixels.chunks_exact(SIDE * SIDE).collect();
+    if labels.len() != images.len() {
+        return Err(format(&labels_path, format!("{} labels for {} images", labels.len(), images.len())));
+    }
+    let drawn = labels.into_iter().zip(images).map(|(label, pixels)| {
+        let image = pixels.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+        (format!("{}/{}/{}", label.set, label.alphabet, label.character), image)
+    });
+    Ok(drawn.collect())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

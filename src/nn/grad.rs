@@ -1,0 +1,73 @@
+//! Gradients: the one caller of `run_backward`.
+
+use tch::Tensor;
+
+use super::{Params, Result, TensorError};
+
+/// What may be done with the result of [`grad`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Graph {
+    /// The gradients are constants and the loss's graph is freed.
+    Free,
+    /// The gradients are constants; the loss's graph is kept for another pass.
+    Keep,
+    /// The gradients are functions of the parameters and can be differentiated again.
+    Create,
+}
+
+/// `∂loss/∂params`, by name.
+///
+/// * `loss`: a scalar; of anything larger, the sum is differentiated.
+/// * `params`: each a leaf or a function of leaves that `loss` was computed from.
+///
+/// # Errors
+/// [`TensorError::UnreachedParam`] if the loss does not depend on a parameter: libtorch hands back an undefined tensor.
+pub fn grad(loss: &Tensor, params: &Params, graph: Graph) -> Result<Params> {
+    let inputs: Vec<&Tensor> = params.tensors().collect();
+    let keep = graph != Graph::Free;
+    let grads = Tensor::f_run_backward(&[loss], &inputs, keep, graph == Graph::Create)?;
+    params
+        .iter()
+        .zip(grads)
+        .map(|((name, _), grad)| {
+            if grad.defined() { Ok((name.to_owned(), grad)) } else { Err(TensorError::UnreachedParam(name.to_owned())) }
+        })
+        .collect()
+}
+
+/// Whether autograd records on this thread. A worker asks before each job, since the flag is the thread's own.
+pub fn is_recording() -> Result<bool> {
+    let leaf = Tensor::from(1f32).f_set_requires_grad(true)?;
+    Ok((&leaf).f_mul_scalar(1.0)?.requires_grad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(value: f32) -> Tensor {
+        Tensor::from(value).set_requires_grad(true)
+    }
+
+    #[test]
+    fn the_gradient_of_a_gradient_is_the_second_derivative() {
+        let x: Params = [("x".to_owned(), leaf(3.0))].into_iter().collect();
+        let cube = x.get("x").unwrap().pow_tensor_scalar(3);
+
+        let first = grad(&cube, &x, Graph::Create).unwrap();
+        let second = grad(first.get("x").unwrap(), &x, Graph::Free).unwrap();
+
+        assert_eq!(first.get("x").unwrap().double_value(&[]), 27.0);
+        assert_eq!(second.get("x").unwrap().double_value(&[]), 18.0);
+    }
+
+    #[test]
+    fn a_parameter_that_the_loss_does_not_reach_is_named() {
+        let params: Params = [("a".to_owned(), leaf(1.0)), ("b".to_owned(), leaf(1.0))].into_iter().collect();
+        let loss = params.get("a").unwrap() * 2.0;
+
+        let failed = grad(&loss, &params, Graph::Free);
+
+        assert!(matches!(failed, Err(TensorError::UnreachedParam(name)) if name == "b"));
+    }
+}

@@ -1,0 +1,37 @@
+//! Losses, a mean for each task, padding left out.
+
+use tch::{Kind, Tensor};
+
+use super::Result;
+
+/// Mean cross-entropy of each task.
+///
+/// * `logits`: `[T, B, N]`; classes that a task does not have are at −∞ already.
+/// * `labels`: `[T, B]`, int64; `mask`: `[T, B]`, 1 for rows that count.
+/// * returns `[T]`.
+pub fn cross_entropy(logits: &Tensor, labels: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let log_p = logits.f_log_softmax(-1, Kind::Float)?; // [T, B, N]
+    let picked = log_p.f_gather(-1, &labels.f_unsqueeze(-1)?, false)?.f_squeeze_dim(-1)?; // [T, B]
+    masked_mean(&picked.f_neg()?, mask)
+}
+
+/// Mean squared error of each task.
+///
+/// * `outputs`, `targets`: `[T, B, O]`; `mask`: `[T, B]`; returns `[T]`.
+pub fn squared_error(outputs: &Tensor, targets: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let error = outputs.f_sub(targets)?;
+    masked_mean(&error.f_mul(&error)?.f_mean_dim(Some([-1i64].as_slice()), false, Kind::Float)?, mask)
+}
+
+/// Share of rows of each task whose largest logit is their label's.
+///
+/// * `logits`: `[T, B, N]`; `labels`, `mask`: `[T, B]`; returns `[T]`.
+pub fn accuracy(logits: &Tensor, labels: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    masked_mean(&logits.f_argmax(-1, false)?.f_eq_tensor(labels)?.f_to_kind(Kind::Float)?, mask)
+}
+
+fn masked_mean(values: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let last = [-1i64].as_slice();
+    let sum = values.f_mul(mask)?.f_sum_dim_intlist(last, false, Kind::Float)?;
+    Ok(sum.f_div(&mask.f_sum_dim_intlist(last, false, Kind::Float)?)?)
+}

@@ -1,0 +1,146 @@
+//! Training files.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::TrainError;
+use crate::domain::{BackboneConfig, LearnerConfig, Limits};
+use crate::meta::task::{EpisodeSpec, TaskConfig};
+
+/// A training file: everything that a base model is a function of, besides the program and the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Name of the base model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// One sentence for people.
+    pub description: String,
+    /// Seed of θ and of every draw.
+    pub seed: u64,
+    /// Where episodes come from.
+    pub task: TaskConfig,
+    /// From input to features.
+    pub backbone: BackboneConfig,
+    /// From support set to adapter.
+    pub learner: LearnerConfig,
+    /// Episodes of the outer loop.
+    pub episode: EpisodeRange,
+    /// The outer loop.
+    pub outer: OuterConfig,
+    /// Meta-validation.
+    pub validation: ValidationConfig,
+    /// What one request may ask of the base model.
+    pub limits: Limits,
+}
+
+/// How large episodes are; lower and upper bounds are included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpisodeRange {
+    /// Classes N.
+    pub way: [usize; 2],
+    /// Support rows of a class, K.
+    pub shot: [usize; 2],
+    /// Query rows of a class.
+    pub query: usize,
+}
+
+impl EpisodeRange {
+    /// As the field writes it: `5-way 1-shot`.
+    pub fn name(&self) -> String {
+        let range = |[least, most]: [usize; 2]| {
+            if least == most { least.to_string() } else { format!("{least}–{most}") }
+        };
+        if self.way == [1, 1] {
+            return format!("{}-shot", range(self.shot));
+        }
+        format!("{}-way {}-shot", range(self.way), range(self.shot))
+    }
+
+    /// As a task distribution takes it.
+    pub fn spec(&self) -> EpisodeSpec {
+        EpisodeSpec { way: self.way[0]..=self.way[1], shot: self.shot[0]..=self.shot[1], query: self.query }
+    }
+}
+
+/// The outer loop's settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OuterConfig {
+    /// Outer steps.
+    pub steps: u64,
+    /// Episodes in a step.
+    pub meta_batch: usize,
+    /// Step size β at the start.
+    pub lr: f64,
+    /// Step size at the end; it follows half a cosine from one to the other.
+    pub final_lr: f64,
+    /// Bound of the gradient's norm; none without it.
+    #[serde(default)]
+    pub clip: Option<f64>,
+}
+
+impl OuterConfig {
+    /// Step size at `step`.
+    pub fn lr_at(&self, step: u64) -> f64 {
+        let progress = step as f64 / self.steps.max(1) as f64;
+        let cosine = f64::midpoint(1.0, (std::f64::consts::PI * progress).cos());
+        self.final_lr + (self.lr - self.final_lr) * cosine
+    }
+}
+
+/// Meta-validation: by what θ is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidationConfig {
+    /// Outer steps between two validations; a checkpoint is written at each.
+    pub every: u64,
+    /// Episodes for each of `settings`.
+    pub episodes: u64,
+    /// The mean over these is the score.
+    pub settings: Vec<EpisodeRange>,
+    /// Validations without a better score after which training stops; never without it.
+    #[serde(default)]
+    pub patience: Option<u64>,
+}
+
+impl TrainConfig {
+    /// Reads a training file (TOML).
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| TrainError::Config { path: path.to_owned(), reason: error.to_string() })?;
+        config.check().map_err(|reason| TrainError::Config { path: path.to_owned(), reason })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let ranges = std::iter::once(&self.episode).chain(&self.validation.settings);
+        for range in ranges {
+            let ordered = range.way[0] <= range.way[1] && range.shot[0] <= range.shot[1];
+            if !ordered || range.shot[0] == 0 || range.query == 0 {
+                return Err("way and shot are [least, most], shot and query at least 1".to_owned());
+            }
+        }
+        let counts = [self.outer.steps, self.outer.meta_batch as u64, self.validation.every, self.validation.episodes];
+        if counts.contains(&0) || self.validation.settings.is_empty() {
+            return Err("outer.steps, outer.meta_batch, validation.every, validation.episodes and validation.settings \
+                        must not be zero or empty"
+                .to_owned());
+        }
+        let safe = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+        if self.name.is_empty() || !self.name.chars().all(safe) || self.name.starts_with('.') {
+            return Err(format!("`{}` cannot name a folder: use letters, digits, `.`, `_` and `-`", self.name));
+        }
+        Ok(())
+    }
+
+    /// Where a run keeps its checkpoint by default.
+    pub fn default_run_dir(&self) -> PathBuf {
+        Path::new(".imprint/runs").join(&self.name)
+    }
+}

@@ -1,0 +1,243 @@
+//! A run from its first outer step, or from its checkpoint, to its end.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use tch::Device;
+
+use super::checkpoint::State;
+use super::{TrainConfig, TrainError, outer};
+use crate::domain::{Figure, Manifest, Provenance, Recipe};
+use crate::meta::eval::{self, Estimate};
+use crate::meta::model::Architecture;
+use crate::meta::task::{Split, TaskDistribution};
+use crate::meta::{Model, Phase, bundle};
+use crate::nn::optim::Adam;
+
+/// Added to the seed for validation episodes, so that they are not those of a report with the same seed.
+const VALIDATION_SEED: u64 = 0x7661_6c69;
+
+/// One outer step, for an observer.
+#[derive(Clone, Copy, Debug)]
+pub struct StepReport {
+    /// Steps taken.
+    pub step: u64,
+    /// Mean query loss.
+    pub loss: f64,
+    /// Mean query accuracy; classification only.
+    pub accuracy: Option<f64>,
+    /// Step size that was used.
+    pub lr: f64,
+    /// Episodes of the step.
+    pub episodes: usize,
+}
+
+/// One meta-validation, for an observer.
+#[derive(Clone, Debug)]
+pub struct ValidationReport {
+    /// Steps taken.
+    pub step: u64,
+    /// Each setting and its estimate.
+    pub estimates: Vec<(String, Estimate)>,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+}
+
+/// Watches a run and may stop it.
+pub trait Observer {
+    /// After each outer step.
+    fn stepped(&mut self, report: &StepReport) -> ControlFlow<()>;
+    /// After each meta-validation, its checkpoint written.
+    fn validated(&mut self, report: &ValidationReport);
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// All steps were taken.
+    Done,
+    /// Validation did not improve for as long as the training file allows.
+    Patience,
+    /// The observer asked; the checkpoint is written.
+    Asked,
+}
+
+/// A run that has ended.
+pub struct Finished {
+    /// Why.
+    pub stop: Stop,
+    /// The model with the best θ.
+    pub model: Model,
+    /// Outer steps taken.
+    pub steps: u64,
+    /// Outer steps that the best θ had taken.
+    pub best_step: u64,
+}
+
+/// A run.
+pub struct Run {
+    config: TrainConfig,
+    tasks: Box<dyn TaskDistribution>,
+    model: Model,
+    state: State,
+    checkpoint: PathBuf,
+}
+
+impl Run {
+    /// Starts at θ's initial value, or at the checkpoint in `run_dir` if `resume` is set and there is one.
+    pub fn open(
+        config: TrainConfig,
+        tasks: Box<dyn TaskDistribution>,
+        run_dir: &Path,
+        resume: bool,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        let architecture = Architecture {
+            input: tasks.input(),
+            kind: tasks.kind(),
+            backbone: config.backbone.clone(),
+            learner: config.learner.clone(),
+        };
+        let mut model = Model::fresh(architecture, config.seed, device).map_err(TrainError::Architecture)?;
+        std::fs::create_dir_all(run_dir).map_err(|source| TrainError::File { path: run_dir.to_owned(), source })?;
+        let checkpoint = run_dir.join("checkpoint.safetensors");
+        let saved = if resume { State::load(&checkpoint, &config, device)? } else { None };
+        let state = match saved {
+            Some(state) => state,
+            None => State {
+                step: 0,
+                theta: model.theta.shallow_clone(),
+                adam: Adam::new(&model.trainable())?,
+                best_theta: model.theta.shallow_clone(),
+                best_step: 0,
+                best_score: None,
+                since_best: 0,
+            },
+        };
+        model.theta = state.theta.shallow_clone();
+        model.check_theta()?;
+        Ok(Self { config, tasks, model, state, checkpoint })
+    }
+
+    /// Outer steps taken so far.
+    pub fn steps(&self) -> u64 {
+        self.state.step
+    }
+
+    /// Where episodes come from.
+    pub fn tasks(&self) -> &dyn TaskDistribution {
+        &*self.tasks
+    }
+
+    /// Takes the steps that are left.
+    pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Stop, TrainError> {
+        let patience = self.config.validation.patience.unwrap_or(u64::MAX);
+        while self.state.step < self.config.outer.steps {
+            if self.state.since_best >= patience {
+                return Ok(Stop::Patience);
+            }
+            let lr = self.config.outer.lr_at(self.state.step);
+            let measured =
+                outer::step(&mut self.model, &mut self.state.adam, &*self.tasks, &self.config, self.state.step)?;
+            self.state.step += 1;
+            self.state.theta = self.model.theta.shallow_clone();
+            let report = StepReport {
+                step: self.state.step,
+                loss: measured.loss,
+                accuracy: measured.accuracy,
+                lr,
+                episodes: self.config.outer.meta_batch,
+            };
+            let asked = observer.stepped(&report).is_break();
+            let due = self.state.step.is_multiple_of(self.config.validation.every);
+            if due || self.state.step == self.config.outer.steps {
+                let report = self.validate()?;
+                self.state.save(&self.checkpoint, &self.config)?;
+                observer.validated(&report);
+            }
+            if asked {
+                self.state.save(&self.checkpoint, &self.config)?;
+                return Ok(Stop::Asked);
+            }
+        }
+        Ok(Stop::Done)
+    }
+
+    fn validate(&mut self) -> Result<ValidationReport, TrainError> {
+        let mut estimates = Vec::new();
+        for setting in &self.config.validation.settings {
+            let spec = setting.spec();
+            let figures = (0..self.config.validation.episodes)
+                .map(|index| {
+                    let seed = self.config.seed ^ VALIDATION_SEED;
+                    let episode = eval::episode(&*self.tasks, Split::Validation, &spec, seed, index);
+                    eval::judge(&self.model, &episode, &Recipe::default(), Phase::Serve)
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            estimates.push((setting.name(), Estimate::of(&figures)));
+        }
+        let mean = estimates.iter().map(|(_, estimate)| estimate.mean).sum::<f64>() / estimates.len() as f64;
+        let score = match self.model.architecture.kind {
+            crate::domain::Kind::Classification => mean,
+            crate::domain::Kind::Regression => -mean,
+        };
+        let is_best = self.state.best_score.is_none_or(|best| score > best);
+        if is_best {
+            self.state.best_score = Some(score);
+            self.state.best_theta = self.model.theta.shallow_clone();
+            self.state.best_step = self.state.step;
+            self.state.since_best = 0;
+        } else {
+            self.state.since_best += 1;
+        }
+        Ok(ValidationReport { step: self.state.step, estimates, is_best })
+    }
+
+    /// Ends the run: the model with the best θ.
+    pub fn finish(mut self, stop: Stop) -> (Finished, Box<dyn TaskDistribution>, TrainConfig) {
+        self.model.theta = self.state.best_theta.shallow_clone();
+        let finished =
+            Finished { stop, model: self.model, steps: self.state.step, best_step: self.state.best_step };
+        (finished, self.tasks, self.config)
+    }
+}
+
+impl Finished {
+    /// Writes the bundle `folder/<name>`.
+    pub fn write_bundle(
+        &self,
+        folder: &Path,
+        config: &TrainConfig,
+        data: BTreeMap<String, String>,
+        commit: Option<String>,
+        figures: Vec<Figure>,
+    ) -> Result<PathBuf, TrainError> {
+        let architecture = &self.model.architecture;
+        let manifest = Manifest {
+            format: bundle::FORMAT,
+            name: config.name.clone(),
+            version: config.version.clone(),
+            description: config.description.clone(),
+            input: architecture.input.clone(),
+            kinds: vec![architecture.kind],
+            backbone: architecture.backbone.clone(),
+            learner: architecture.learner.clone(),
+            limits: config.limits.clone(),
+            theta_sha256: String::new(), // set from the bytes that are written
+            provenance: Provenance {
+                config: serde_json::to_value(config).unwrap_or_default(),
+                seed: config.seed,
+                outer_steps: self.steps,
+                best_step: self.best_step,
+                data,
+                program: concat!("imprint ", env!("CARGO_PKG_VERSION")).to_owned(),
+                commit,
+            },
+            figures,
+        };
+        let path = folder.join(&config.name);
+        bundle::write(&path, manifest, &self.model)?;
+        Ok(path)
+    }
+}
