@@ -6,5 +6,6 @@ pub mod domain;
 pub mod engine;
 pub mod meta;
 pub mod nn;
+pub mod service;
 pub mod store;
 pub mod trainer;

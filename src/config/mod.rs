@@ -4,7 +4,11 @@
 //! is written in the layer that obeys it).
 
 mod engine;
+mod http;
+mod service;
 mod store;
 
 pub use engine::{DeviceSetting, EngineConfig};
+pub use http::HttpConfig;
+pub use service::{Auth, ServiceConfig};
 pub use store::StoreConfig;

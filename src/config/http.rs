@@ -1,0 +1,59 @@
+//! The listener's settings.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+/// Where to listen and what to let in.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Address and port; port 0 takes a free one.
+    #[arg(long, env = "IMPRINT_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// Largest request body, in bytes.
+    #[arg(long, env = "IMPRINT_MAX_BODY_BYTES", default_value_t = 16 << 20)]
+    pub max_body_bytes: usize,
+
+    /// Longest time from a request's first byte to its answer, in milliseconds.
+    #[arg(long, env = "IMPRINT_REQUEST_TIMEOUT_MS", default_value_t = 60_000)]
+    pub request_timeout_ms: u64,
+
+    /// Longest time that `Prefer: wait=N` is granted, in seconds.
+    #[arg(long, env = "IMPRINT_MAX_WAIT_S", default_value_t = 30)]
+    pub max_wait_s: u64,
+
+    /// Longest time that answers under way are waited for at shutdown, in seconds.
+    #[arg(long, env = "IMPRINT_DRAIN_S", default_value_t = 30)]
+    pub drain_s: u64,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            max_body_bytes: 16 << 20,
+            request_timeout_ms: 60_000,
+            max_wait_s: 30,
+            drain_s: 30,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        http: HttpConfig,
+    }
+
+    #[test]
+    fn flag_defaults_equal_the_struct_defaults() {
+        assert_eq!(Flags::parse_from(["imprint"]).http, HttpConfig::default());
+    }
+}

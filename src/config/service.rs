@@ -1,0 +1,91 @@
+//! The use cases' settings.
+
+use clap::{Args, ValueEnum};
+
+/// Who may call, and how much.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ServiceConfig {
+    /// Who may call: holders of a key, or everyone who reaches the port, as one tenant named `default`.
+    #[arg(long, env = "IMPRINT_AUTH", value_enum, default_value_t = Auth::Keys)]
+    pub auth: Auth,
+
+    /// Most tasks of one tenant.
+    #[arg(long, env = "IMPRINT_MAX_TASKS", default_value_t = 10_000)]
+    pub max_tasks: usize,
+
+    /// Adaptations of all tenants that may wait; one more is answered 503.
+    #[arg(long, env = "IMPRINT_MAX_QUEUED_ADAPTATIONS", default_value_t = 10_000)]
+    pub max_queued_adaptations: usize,
+
+    /// Most inner steps that a caller may ask for.
+    #[arg(long, env = "IMPRINT_MAX_INNER_STEPS", default_value_t = 50)]
+    pub max_inner_steps: u32,
+
+    /// Longest side of an image, in pixels.
+    #[arg(long, env = "IMPRINT_MAX_IMAGE_SIDE", default_value_t = 4096)]
+    pub max_image_side: u32,
+
+    /// Requests whose inputs are decoded at the same time; 0 takes one for each core.
+    #[arg(long, env = "IMPRINT_DECODERS", default_value_t = 0)]
+    pub decoders: usize,
+
+    /// Adaptations that this process runs at the same time.
+    #[arg(long, env = "IMPRINT_RUNNERS", default_value_t = 4)]
+    pub runners: usize,
+
+    /// How long a runner holds a job without a sign of life, in seconds; a third of it passes between two signs.
+    #[arg(long, env = "IMPRINT_LEASE_S", default_value_t = 30)]
+    pub lease_s: u64,
+
+    /// How often a runner looks for jobs that nobody told it of, in milliseconds.
+    #[arg(long, env = "IMPRINT_POLL_MS", default_value_t = 1_000)]
+    pub poll_ms: u64,
+
+    /// Memory for adapters' bytes, in MiB.
+    #[arg(long, env = "IMPRINT_ADAPTER_CACHE_MIB", default_value_t = 256)]
+    pub adapter_cache_mib: u64,
+}
+
+/// Who may call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Holders of a key.
+    Keys,
+    /// Everyone, as one tenant.
+    Open,
+}
+
+impl Default for ServiceConfig {
+    fn default() -> Self {
+        Self {
+            auth: Auth::Keys,
+            max_tasks: 10_000,
+            max_queued_adaptations: 10_000,
+            max_inner_steps: 50,
+            max_image_side: 4096,
+            decoders: 0,
+            runners: 4,
+            lease_s: 30,
+            poll_ms: 1_000,
+            adapter_cache_mib: 256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        service: ServiceConfig,
+    }
+
+    #[test]
+    fn flag_defaults_equal_the_struct_defaults() {
+        assert_eq!(Flags::parse_from(["imprint"]).service, ServiceConfig::default());
+    }
+}

@@ -1,0 +1,141 @@
+//! Adaptations: submitted, waited for, called off.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Page, Result, Service, ServiceError};
+use crate::domain::{
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Recipe, TaskId, TenantId,
+};
+use crate::store::StoreError;
+
+/// How often a waiting request looks for itself.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// When to come back to a server whose queue of adaptations is full.
+const QUEUE_RETRY: Duration = Duration::from_secs(5);
+
+/// An adaptation as a caller asks for it.
+#[derive(Clone, Copy, Debug)]
+pub struct NewAdaptation {
+    /// How to adapt.
+    pub recipe: Recipe,
+    /// Whether its adapter is to answer as soon as it is there.
+    pub promote: bool,
+}
+
+impl Service {
+    /// Puts an adaptation into the queue.
+    pub async fn create_adaptation(&self, tenant: TenantId, task: TaskId, new: NewAdaptation) -> Result<Adaptation> {
+        let task = self.found_task(tenant, task).await?;
+        let base = self.named_base(&task.base_model, "/base_model")?;
+        self.check_recipe(base, &new.recipe, "")?;
+        self.check_support(tenant, base, task.id, task.kind).await?;
+        let adaptation = Adaptation {
+            id: AdaptationId::fresh(&*self.ids),
+            task: task.id,
+            recipe: new.recipe,
+            promote: new.promote,
+            status: AdaptationStatus::Queued,
+            attempt: 0,
+            version: None,
+            failure: None,
+            created_at: self.clock.now(),
+            started_at: None,
+            finished_at: None,
+        };
+        match self.store.submit_adaptation(tenant, &adaptation, self.config.max_queued_adaptations).await {
+            Err(StoreError::Full { .. }) => return Err(ServiceError::Overloaded { retry_after: QUEUE_RETRY }),
+            submitted => submitted?,
+        }
+        self.hints.submitted.notify_one();
+        Ok(adaptation)
+    }
+
+    /// The adaptation once it has ended, or as it is after `wait`.
+    pub async fn await_adaptation(&self, tenant: TenantId, id: AdaptationId, wait: Duration) -> Result<Adaptation> {
+        let deadline = Instant::now() + wait;
+        loop {
+            let ended = self.hints.ended.notified();
+            let adaptation = self.find_adaptation(tenant, id).await?;
+            if adaptation.status.is_final() || Instant::now() >= deadline {
+                return Ok(adaptation);
+            }
+            let hint = async {
+                tokio::select! {
+                    () = ended => {}
+                    () = sleep(LOOK_AGAIN) => {}
+                }
+            };
+            // Either way the store is asked once more.
+            let _ = timeout_at(deadline, hint).await;
+        }
+    }
+
+    /// An adaptation.
+    pub async fn find_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Adaptation> {
+        self.store.find_adaptation(tenant, id).await?.ok_or(ServiceError::NotFound("adaptation"))
+    }
+
+    /// The adapter that an adaptation left, if it left one that is still there.
+    pub async fn adapter_of(&self, tenant: TenantId, adaptation: &Adaptation) -> Result<Option<Adapter>> {
+        match adaptation.version {
+            Some(version) => Ok(self.store.find_adapter(tenant, adaptation.task, Some(version)).await?),
+            None => Ok(None),
+        }
+    }
+
+    /// Adaptations, newest first.
+    pub async fn list_adaptations(
+        &self,
+        tenant: TenantId,
+        task: Option<TaskId>,
+        status: Option<AdaptationStatus>,
+        page: Page<AdaptationId>,
+    ) -> Result<Vec<Adaptation>> {
+        Ok(self.store.list_adaptations(tenant, task, status, page).await?)
+    }
+
+    /// Calls an adaptation off.
+    pub async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Adaptation> {
+        let cancelled = self.store.cancel_adaptation(tenant, id).await?;
+        self.hints.ended.notify_waiters();
+        cancelled.ok_or(ServiceError::NotFound("adaptation"))
+    }
+
+    /// Whether a recipe suits a base model. `pointer` is where its fields stand.
+    pub(super) fn check_recipe(&self, base: &BaseModel, recipe: &Recipe, pointer: &str) -> Result<(), Invalid> {
+        let Some(steps) = recipe.inner_steps else { return Ok(()) };
+        let pointer = format!("{pointer}/inner_steps");
+        if base.manifest.learner.inner_steps().is_none() {
+            return Err(Fault::Inapplicable { because: "this base model adapts in closed form" }.at(pointer));
+        }
+        let most = self.config.max_inner_steps;
+        if steps > most {
+            return Err(Fault::OutOfRange { given: steps.into(), least: 0, most: most.into() }.at(pointer));
+        }
+        Ok(())
+    }
+
+    /// Whether there is enough to adapt to, before a job is made of it.
+    async fn check_support(&self, tenant: TenantId, base: &BaseModel, task: TaskId, kind: Kind) -> Result<()> {
+        if self.store.support_len(tenant, task).await? == 0 {
+            return Err(Fault::EmptySupport.at("").into());
+        }
+        if kind == Kind::Regression {
+            return Ok(());
+        }
+        let counts = self.store.count_support(tenant, task).await?;
+        let given = counts.iter().filter(|label| label.support_count > 0).count();
+        if given < 2 {
+            return Err(Fault::TooFewLabels { given }.at("").into());
+        }
+        match base.manifest.learner.fixed_way() {
+            Some(way) if way != given => {
+                Err(Fault::FixedWay { base: base.manifest.name.clone(), way, given }.at("").into())
+            }
+            _ => Ok(()),
+        }
+    }
+}

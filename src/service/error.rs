@@ -1,0 +1,88 @@
+//! Why a use case failed: one variant for each thing that the caller can do about it.
+
+use std::time::Duration;
+
+use crate::domain::{Failure, Fault, Invalid};
+use crate::engine::EngineError;
+use crate::store::StoreError;
+
+/// Why a use case failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The request's values are wrong: mend them.
+    #[error("{}", .0.first().map_or_else(String::new, ToString::to_string))]
+    Invalid(Vec<Invalid>),
+    /// It is not there, or it is another tenant's.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// The thing is not in a state for this.
+    #[error("{detail}")]
+    Conflict {
+        /// The word by which a program tells it from others.
+        code: &'static str,
+        /// What to do.
+        detail: String,
+    },
+    /// It changed since the caller read it: read it again.
+    #[error("it changed since you read it; read it again and repeat")]
+    Changed,
+    /// No key, or not a valid one.
+    #[error("send a valid key: `Authorization: Bearer imprint_…`")]
+    Unauthenticated,
+    /// This server is full: come back later.
+    #[error("the server is at its capacity; repeat after the time in Retry-After")]
+    Overloaded {
+        /// When.
+        retry_after: Duration,
+    },
+    /// The adaptation ended without an adapter.
+    #[error("{}", .0.detail)]
+    Failed(Failure),
+    /// The engine lost this one: it may be repeated.
+    #[error("the computation was lost; repeat the request")]
+    Lost,
+    /// The database is away or in disorder.
+    #[error("store: {0}")]
+    Store(StoreError),
+    /// A fault of ours.
+    #[error("internal: {0}")]
+    Internal(String),
+}
+
+impl From<Invalid> for ServiceError {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(vec![invalid])
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Conflict => Self::Changed,
+            StoreError::Full { what, limit } => {
+                Fault::TooMany { what, given: limit.saturating_add(1), limit }.at("").into()
+            }
+            other => Self::Store(other),
+        }
+    }
+}
+
+impl From<EngineError> for ServiceError {
+    fn from(error: EngineError) -> Self {
+        match error {
+            EngineError::Full { retry_after } => Self::Overloaded { retry_after },
+            EngineError::Stopping => Self::Overloaded { retry_after: Duration::from_secs(5) },
+            EngineError::Panicked => Self::Lost,
+            EngineError::UnknownBase(name) => Fault::UnknownBase { name }.at("/base_model").into(),
+            EngineError::Mismatch(reason) => Self::Conflict {
+                code: "adapter_mismatch",
+                detail: format!("{reason}; adapt the task again"),
+            },
+            EngineError::NonFinite(what) => Self::Failed(Failure {
+                code: "non_finite".to_owned(),
+                detail: format!("{what} left the finite numbers; scale the inputs or take fewer inner steps"),
+            }),
+            EngineError::Torch(reason) => Self::Internal(reason),
+        }
+    }
+}

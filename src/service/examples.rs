@@ -1,0 +1,222 @@
+//! Labelled examples: checked, stored, and put together into support sets.
+
+use sha2::{Digest, Sha256};
+
+use super::inputs::{check_count, check_name};
+use super::{Page, Result, Service, ServiceError};
+use crate::domain::{
+    BaseModel, Example, Fault, Input, Invalid, Kind, Rows, Support, SupportId, SupportSet, Target, Targets, Task,
+    TaskId, TenantId, finite, hex,
+};
+use crate::store::Added;
+
+/// An example as a caller sends it.
+#[derive(Clone, Debug)]
+pub struct GivenExample {
+    /// The input.
+    pub input: Input,
+    /// Its class, for classification.
+    pub label: Option<String>,
+    /// Its number, for regression.
+    pub value: Option<f32>,
+    /// The caller's own name for it.
+    pub external_id: Option<String>,
+}
+
+/// What adding examples did, and the task's labels afterwards.
+#[derive(Clone, Debug)]
+pub struct SupportAdded {
+    /// Which are new and which were there.
+    pub added: Added,
+    /// How many examples the task has now.
+    pub support_count: usize,
+}
+
+/// Examples that passed every check, with their rows.
+pub(super) struct Checked {
+    pub(super) examples: Vec<Example>,
+    pub(super) rows: Vec<Vec<f32>>,
+    /// Labels of these examples that the task does not list yet, in the order of their first mention.
+    pub(super) new_labels: Vec<String>,
+}
+
+impl Service {
+    /// Adds examples to a task: all of them, or none and the reasons.
+    pub async fn add_support(&self, tenant: TenantId, task: TaskId, given: Vec<GivenExample>) -> Result<SupportAdded> {
+        let task = self.found_task(tenant, task).await?;
+        let base = self.named_base(&task.base_model, "/base_model")?;
+        if given.is_empty() {
+            return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
+        }
+        let checked =
+            self.check_examples(base, task.kind, &task.labels, task.open_labels, given, "/examples").await?;
+        let now = self.clock.now();
+        let support = self.as_support(checked.examples);
+        let max = base.manifest.limits.max_support;
+        let added = self.store.add_support(tenant, task.id, &support, &checked.new_labels, max, now).await?;
+        let added = added.ok_or(ServiceError::NotFound("task"))?;
+        Ok(SupportAdded { added, support_count: self.store.support_len(tenant, task.id).await? })
+    }
+
+    /// Examples of a task, newest first.
+    pub async fn list_support(&self, tenant: TenantId, task: TaskId, page: Page<SupportId>) -> Result<Vec<Support>> {
+        self.found_task(tenant, task).await?;
+        Ok(self.store.list_support(tenant, task, page).await?)
+    }
+
+    /// Removes one example.
+    pub async fn delete_support(&self, tenant: TenantId, task: TaskId, support: SupportId) -> Result<()> {
+        let deleted = self.store.delete_support(tenant, task, support, self.clock.now()).await?;
+        if deleted { Ok(()) } else { Err(ServiceError::NotFound("example")) }
+    }
+
+    pub(super) fn as_support(&self, examples: Vec<Example>) -> Vec<Support> {
+        let created_at = self.clock.now();
+        examples
+            .into_iter()
+            .map(|example| Support { id: SupportId::fresh(&*self.ids), example, created_at })
+            .collect()
+    }
+
+    /// Checks examples against a base model and a task's kind and labels.
+    pub(super) async fn check_examples(
+        &self,
+        base: &BaseModel,
+        kind: Kind,
+        labels: &[String],
+        open_labels: bool,
+        given: Vec<GivenExample>,
+        pointer: &'static str,
+    ) -> Result<Checked> {
+        check_count("examples", given.len(), base.manifest.limits.max_support, pointer)?;
+        let mut new_labels: Vec<String> = Vec::new();
+        let mut targets = Vec::with_capacity(given.len());
+        let mut inputs = Vec::with_capacity(given.len());
+        for (index, example) in given.into_iter().enumerate() {
+            let at = format!("{pointer}/{index}");
+            let target = target(kind, example.label, example.value, &at)?;
+            if let Target::Label(label) = &target {
+                let is_known = labels.contains(label) || new_labels.contains(label);
+                if !is_known && !open_labels {
+                    return Err(Fault::UnknownLabel { label: label.clone() }.at(format!("{at}/label")).into());
+                }
+                if !is_known {
+                    new_labels.push(label.clone());
+                }
+            }
+            if let Some(name) = &example.external_id {
+                check_name("external id", name, &format!("{at}/external_id"))?;
+            }
+            targets.push((target, example.external_id));
+            inputs.push(example.input);
+        }
+        check_count("labels", labels.len() + new_labels.len(), base.manifest.limits.max_labels, pointer)?;
+        let (inputs, rows) = self.rows(&base.manifest.input, inputs, pointer, "/input").await?;
+        let examples = inputs
+            .into_iter()
+            .zip(targets)
+            .zip(&rows)
+            .map(|((input, (target, external_id)), row)| {
+                let digest = digest(row, &target);
+                Example { input, target, external_id, digest }
+            })
+            .collect();
+        Ok(Checked { examples, rows, new_labels })
+    }
+
+    /// A task's examples as the engine takes them, and the labels in the order of its outputs.
+    pub(super) async fn support_set(
+        &self,
+        base: &BaseModel,
+        task: &Task,
+        support: Vec<Support>,
+    ) -> Result<(SupportSet, Vec<String>)> {
+        let (inputs, targets): (Vec<_>, Vec<_>) =
+            support.into_iter().map(|support| (support.example.input, support.example.target)).unzip();
+        let (_, rows) = self.rows(&base.manifest.input, inputs, "/support", "/input").await?;
+        assemble(base, task.kind, &task.labels, &rows, &targets).map_err(|fault| fault.at("/support").into())
+    }
+}
+
+/// Rows and targets as a support set: classes are the labels that have examples, in the order of `labels`.
+pub(super) fn assemble(
+    base: &BaseModel,
+    kind: Kind,
+    labels: &[String],
+    rows: &[Vec<f32>],
+    targets: &[Target],
+) -> Result<(SupportSet, Vec<String>), Fault> {
+    if rows.is_empty() {
+        return Err(Fault::EmptySupport);
+    }
+    let used = |label: &&String| targets.iter().any(|target| matches!(target, Target::Label(own) if own == *label));
+    let names: Vec<String> = labels.iter().filter(used).cloned().collect();
+    let targets = match kind {
+        Kind::Classification => {
+            if names.len() < 2 {
+                return Err(Fault::TooFewLabels { given: names.len() });
+            }
+            if let Some(way) = base.manifest.learner.fixed_way().filter(|&way| way != names.len()) {
+                return Err(Fault::FixedWay { base: base.manifest.name.clone(), way, given: names.len() });
+            }
+            let class = |target: &Target| {
+                names.iter().position(|name| matches!(target, Target::Label(own) if own == name)).unwrap_or(usize::MAX)
+            };
+            let labels = targets.iter().map(|target| u32::try_from(class(target)).unwrap_or(u32::MAX)).collect();
+            Targets::Classes { labels, way: names.len() }
+        }
+        Kind::Regression => Targets::Values(
+            targets
+                .iter()
+                .map(|target| match target {
+                    Target::Value(value) => *value,
+                    Target::Label(_) => f32::NAN, // refused just below
+                })
+                .collect(),
+        ),
+    };
+    let rows = Rows::new(base.manifest.input.row_width(), rows.concat())?;
+    Ok((SupportSet::new(&rows, &targets)?, names))
+}
+
+fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Result<Target, Invalid> {
+    match (kind, label, value) {
+        (Kind::Classification, Some(label), None) => {
+            check_name("label", &label, &format!("{at}/label"))?;
+            Ok(Target::Label(label))
+        }
+        (Kind::Classification, _, Some(_)) => {
+            Err(Fault::WrongTarget { kind: "classification", needs: "`label` and no `value`" }.at(format!("{at}/value")))
+        }
+        (Kind::Classification, None, None) => {
+            Err(Fault::WrongTarget { kind: "classification", needs: "`label`" }.at(format!("{at}/label")))
+        }
+        (Kind::Regression, None, Some(value)) => {
+            finite(&[value]).map_err(|fault| fault.at(format!("{at}/value")))?;
+            Ok(Target::Value(value))
+        }
+        (Kind::Regression, Some(_), _) => {
+            Err(Fault::WrongTarget { kind: "regression", needs: "`value` and no `label`" }.at(format!("{at}/label")))
+        }
+        (Kind::Regression, None, None) => {
+            Err(Fault::WrongTarget { kind: "regression", needs: "`value`" }.at(format!("{at}/value")))
+        }
+    }
+}
+
+/// Two examples with one digest are duplicates: the same row with the same target, however the input was encoded.
+fn digest(row: &[f32], target: &Target) -> String {
+    let mut hash = Sha256::new();
+    row.iter().for_each(|value| hash.update(value.to_le_bytes()));
+    match target {
+        Target::Label(label) => {
+            hash.update([0]);
+            hash.update(label.as_bytes());
+        }
+        Target::Value(value) => {
+            hash.update([1]);
+            hash.update(value.to_le_bytes());
+        }
+    }
+    hex(&hash.finalize())
+}

@@ -1,0 +1,121 @@
+//! Use cases, each a plain async function over plain values.
+//!
+//! Everything that a caller sends is checked here, once, against the base model that it is for; behind this layer
+//! values are valid by construction.
+//!
+//! Deliberately absent: HTTP, SQL, tensors.
+
+mod adaptations;
+mod adapters;
+mod auth;
+mod error;
+mod examples;
+mod inputs;
+mod predictions;
+mod runner;
+mod tasks;
+
+use std::sync::Arc;
+
+use moka::future::Cache;
+use tokio::sync::{Notify, Semaphore};
+
+use crate::config::ServiceConfig;
+use crate::domain::{AdapterBlob, AdapterId, BaseModel, Clock, Fault, IdSource};
+use crate::engine::Engine;
+use crate::store::Store;
+
+pub use adaptations::NewAdaptation;
+pub use auth::KeyMade;
+pub use error::ServiceError;
+pub use examples::{GivenExample, SupportAdded};
+pub use predictions::{AdaptPredict, AdaptPredicted, Answer, Predict, Predicted, Prediction};
+pub use runner::Runners;
+pub use tasks::{NewTask, TaskState, TaskView};
+
+/// A page that a caller asked for.
+pub use crate::store::Page;
+
+/// Result of a use case.
+pub type Result<T, E = ServiceError> = std::result::Result<T, E>;
+
+/// All use cases. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    store: Arc<dyn Store>,
+    engine: Engine,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    config: Arc<ServiceConfig>,
+    /// Requests whose inputs may be decoded at the same time.
+    decoders: Arc<Semaphore>,
+    /// Bytes of adapters, which never change; many misses for one adapter are one load.
+    adapters: Cache<AdapterId, AdapterBlob>,
+    hints: Arc<Hints>,
+}
+
+/// Who should look at the store again. Only hints: polling is the truth.
+#[derive(Default)]
+struct Hints {
+    submitted: Notify,
+    ended: Notify,
+}
+
+impl Service {
+    /// From its parts.
+    pub fn new(
+        store: Arc<dyn Store>,
+        engine: Engine,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn IdSource>,
+        config: ServiceConfig,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let decoders = if config.decoders == 0 { cores } else { config.decoders };
+        let adapters = Cache::builder()
+            .weigher(|_, blob: &AdapterBlob| u32::try_from(blob.bytes().len()).unwrap_or(u32::MAX))
+            .max_capacity(config.adapter_cache_mib << 20)
+            .build();
+        Self {
+            store,
+            engine,
+            clock,
+            ids,
+            config: Arc::new(config),
+            decoders: Arc::new(Semaphore::new(decoders)),
+            adapters,
+            hints: Arc::default(),
+        }
+    }
+
+    /// The base models, in order of name.
+    pub fn base_models(&self) -> &[BaseModel] {
+        self.engine.base_models()
+    }
+
+    /// The base model of that name.
+    pub fn base_model(&self, name: &str) -> Result<&BaseModel> {
+        self.engine.base_model(name).ok_or(ServiceError::NotFound("base model"))
+    }
+
+    /// The limits that this server was started with.
+    pub fn limits(&self) -> &ServiceConfig {
+        &self.config
+    }
+
+    /// Whether the store answers.
+    pub async fn ready(&self) -> Result<()> {
+        Ok(self.store.ping().await?)
+    }
+
+    /// The base model that a request names at `pointer`.
+    fn named_base(&self, name: &str, pointer: &str) -> Result<&BaseModel> {
+        let unknown = || Fault::UnknownBase { name: name.to_owned() }.at(pointer);
+        self.engine.base_model(name).ok_or_else(|| unknown().into())
+    }
+
+    /// Takes no more work for the engine, answers what waits.
+    pub async fn drain(&self) {
+        self.engine.drain().await;
+    }
+}
