@@ -4,6 +4,8 @@ use std::path::Path;
 
 fn main() {
     println!("cargo:rerun-if-env-changed=LIBTORCH");
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=migrations"); // they are embedded
     let libtorch = std::env::var("LIBTORCH").unwrap_or_else(|_| ".libtorch".to_owned());
     let lib = Path::new(&libtorch).join("lib");
     println!("cargo:rustc-link-search=native={}", lib.display());

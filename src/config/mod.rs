@@ -3,12 +3,6 @@
 //! Deliberately absent: reading arguments or the environment (clap does, for `cli`), and what a setting does (that
 //! is written in the layer that obeys it).
 
-mod engine;
-mod http;
-mod service;
 mod store;
 
-pub use engine::{DeviceSetting, EngineConfig};
-pub use http::HttpConfig;
-pub use service::{Auth, ServiceConfig};
 pub use store::StoreConfig;

@@ -5,7 +5,7 @@ use clap::Args;
 /// Where and how Imprint remembers.
 #[derive(Args, Clone, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// The database: sqlite:PATH (made if it is not there) or postgres://USER:PASSWORD@HOST/DATABASE.
+    /// The database: `sqlite:PATH` (made if it is not there) or `postgres://USER:PASSWORD@HOST/DATABASE`.
     #[arg(long, env = "IMPRINT_DATABASE_URL", default_value = "sqlite:.imprint/imprint.db", hide_env_values = true)]
     pub database_url: String,
 

@@ -47,7 +47,11 @@ impl Service {
         };
         match self.store.submit_adaptation(tenant, &adaptation, self.config.max_queued_adaptations).await {
             Err(StoreError::Full { .. }) => return Err(ServiceError::Overloaded { retry_after: QUEUE_RETRY }),
-            submitted => submitted?,
+            submitted => {
+                if !submitted? {
+                    return Err(ServiceError::NotFound("task")); // deleted since it was found
+                }
+            }
         }
         self.hints.submitted.notify_one();
         Ok(adaptation)

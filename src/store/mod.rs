@@ -7,10 +7,15 @@
 //!
 //! Deliberately absent: tensors, HTTP, the application's clock in leases (they are on the database's clock).
 
+mod sql;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::sql::SqlStore;
+use crate::config::StoreConfig;
 use crate::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, AdapterId, Failure, KeyId, KeyRecord, LabelCount,
     Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
@@ -89,7 +94,7 @@ pub struct Claim {
 pub enum Completion {
     /// The adapter and its bytes are stored, the job succeeded, the task promoted, all in one transaction.
     /// The version in [`Adapter`] is ignored: the store gives the next one. If the task already has an adapter with
-    /// this base, support hash and recipe, that one is reused and nothing is added.
+    /// this base, support hash, recipe and labels, that one is reused and nothing is added.
     Adapted(Box<Adapter>, AdapterBlob),
     /// The job failed for good.
     Failed(Failure),
@@ -99,6 +104,31 @@ pub enum Completion {
 
 /// Most times a job is claimed before it fails for good.
 pub const MAX_ATTEMPTS: u32 = 3;
+
+/// Opens the store that the URL names and, if the settings say so, brings its schema up to date.
+///
+/// # Errors
+/// [`StoreError::UnknownScheme`] for a URL of another kind of database.
+pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
+    let store = connect(config).await?;
+    if config.migrate_on_start {
+        store.migrate().await?;
+    }
+    Ok(Arc::new(store))
+}
+
+/// Brings the schema of the store that the URL names up to date.
+///
+/// # Errors
+/// [`StoreError::UnknownScheme`] for a URL of another kind of database, [`StoreError::Migrate`] if the schema is not
+/// one that this version can follow.
+pub async fn migrate(config: &StoreConfig) -> Result<(), StoreError> {
+    connect(config).await?.migrate().await
+}
+
+async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
+    SqlStore::open(config).await?.ok_or_else(|| StoreError::UnknownScheme(config.shown_url()))
+}
 
 /// Everything that is remembered.
 #[async_trait]
@@ -116,21 +146,47 @@ pub trait Store: Send + Sync {
     async fn find_key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
     /// Adds a task and its first examples, all or nothing. [`StoreError::Full`] above `max_tasks` of the tenant.
-    async fn create_task(&self, tenant: TenantId, task: &Task, support: &[Support], max_tasks: usize) -> Result<Added, StoreError>;
+    async fn create_task(
+        &self,
+        tenant: TenantId,
+        task: &Task,
+        support: &[Support],
+        max_tasks: usize,
+    ) -> Result<Added, StoreError>;
     /// The task.
     async fn find_task(&self, tenant: TenantId, task: TaskId) -> Result<Option<Task>, StoreError>;
     /// Newest first.
     async fn list_tasks(&self, tenant: TenantId, page: Page<TaskId>) -> Result<Vec<Task>, StoreError>;
     /// Applies a patch and counts the revision up. [`StoreError::Conflict`] if `revision` is given and is not the row's.
-    async fn update_task(&self, tenant: TenantId, task: TaskId, patch: &TaskPatch, revision: Option<u64>, now: Timestamp) -> Result<Option<Task>, StoreError>;
+    async fn update_task(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        patch: &TaskPatch,
+        revision: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Option<Task>, StoreError>;
     /// Removes the task with its examples, adaptations and adapters; false if there was none. A running job is fenced out.
     async fn delete_task(&self, tenant: TenantId, task: TaskId) -> Result<bool, StoreError>;
 
     /// Adds examples to a task, and `labels` to its label list (those that are not in it yet), all or nothing; `None`
     /// if there is no such task. [`StoreError::Full`] if the task would hold more than `max_support`.
-    async fn add_support(&self, tenant: TenantId, task: TaskId, support: &[Support], labels: &[String], max_support: usize, now: Timestamp) -> Result<Option<Added>, StoreError>;
+    async fn add_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        support: &[Support],
+        labels: &[String],
+        max_support: usize,
+        now: Timestamp,
+    ) -> Result<Option<Added>, StoreError>;
     /// Newest first.
-    async fn list_support(&self, tenant: TenantId, task: TaskId, page: Page<SupportId>) -> Result<Vec<Support>, StoreError>;
+    async fn list_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        page: Page<SupportId>,
+    ) -> Result<Vec<Support>, StoreError>;
     /// All of it, in no particular order.
     async fn load_support(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Support>, StoreError>;
     /// Examples by label, in the order of the task's labels, labels without examples included. For regression, empty.
@@ -138,14 +194,31 @@ pub trait Store: Send + Sync {
     /// How many examples a task has.
     async fn support_len(&self, tenant: TenantId, task: TaskId) -> Result<usize, StoreError>;
     /// Removes one example; false if there was none.
-    async fn delete_support(&self, tenant: TenantId, task: TaskId, support: SupportId, now: Timestamp) -> Result<bool, StoreError>;
+    async fn delete_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        support: SupportId,
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
 
-    /// Puts a job into the queue. [`StoreError::Full`] if `max_queued` jobs of all tenants wait already.
-    async fn submit_adaptation(&self, tenant: TenantId, adaptation: &Adaptation, max_queued: usize) -> Result<(), StoreError>;
+    /// Puts a job into the queue; false if there is no such task. [`StoreError::Full`] if `max_queued` jobs of all tenants wait already.
+    async fn submit_adaptation(
+        &self,
+        tenant: TenantId,
+        adaptation: &Adaptation,
+        max_queued: usize,
+    ) -> Result<bool, StoreError>;
     /// The job.
     async fn find_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
     /// Newest first, of one task and one status if given.
-    async fn list_adaptations(&self, tenant: TenantId, task: Option<TaskId>, status: Option<AdaptationStatus>, page: Page<AdaptationId>) -> Result<Vec<Adaptation>, StoreError>;
+    async fn list_adaptations(
+        &self,
+        tenant: TenantId,
+        task: Option<TaskId>,
+        status: Option<AdaptationStatus>,
+        page: Page<AdaptationId>,
+    ) -> Result<Vec<Adaptation>, StoreError>;
     /// Calls a job off; the job as it is afterwards. One that has ended stays as it is.
     async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
 
@@ -156,16 +229,38 @@ pub trait Store: Send + Sync {
     async fn renew_lease(&self, id: AdaptationId, attempt: u32, lease: Duration) -> Result<bool, StoreError>;
     /// Ends this attempt of a job; the job as it is afterwards, or `None` if it is no longer this attempt's, and then
     /// nothing was written.
-    async fn complete_adaptation(&self, id: AdaptationId, attempt: u32, completion: Completion) -> Result<Option<Adaptation>, StoreError>;
+    async fn complete_adaptation(
+        &self,
+        id: AdaptationId,
+        attempt: u32,
+        completion: Completion,
+    ) -> Result<Option<Adaptation>, StoreError>;
 
     /// An adapter of a task: the version, or the active one.
-    async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Result<Option<Adapter>, StoreError>;
+    async fn find_adapter(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        version: Option<u32>,
+    ) -> Result<Option<Adapter>, StoreError>;
     /// Its bytes, verified. [`StoreError::Corrupt`] if they are not the ones that were stored.
     async fn load_adapter(&self, tenant: TenantId, adapter: AdapterId) -> Result<Option<AdapterBlob>, StoreError>;
     /// Newest version first, versions below `before`.
-    async fn list_adapters(&self, tenant: TenantId, task: TaskId, before: Option<u32>, limit: usize) -> Result<Vec<Adapter>, StoreError>;
+    async fn list_adapters(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        before: Option<u32>,
+        limit: usize,
+    ) -> Result<Vec<Adapter>, StoreError>;
     /// Makes a version the active one; the task afterwards, `None` if there is no such task or version.
-    async fn promote(&self, tenant: TenantId, task: TaskId, version: u32, now: Timestamp) -> Result<Option<Task>, StoreError>;
+    async fn promote(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        version: u32,
+        now: Timestamp,
+    ) -> Result<Option<Task>, StoreError>;
     /// Makes the version that was active before the active one; `None` if there is no task or no version before.
     async fn rollback(&self, tenant: TenantId, task: TaskId, now: Timestamp) -> Result<Option<Task>, StoreError>;
 }

@@ -1,0 +1,24 @@
+-- Tenants and the keys by which they are known.
+-- Moments are milliseconds since 1970 and ids are texts, as in the other folder: one set of statements serves both.
+-- STRICT, because without it SQLite would take a text for a number.
+
+CREATE TABLE tenants (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    name       TEXT    NOT NULL UNIQUE,
+    -- Number of the last turn that this tenant had at the queue: the lowest is next.
+    turn       INTEGER NOT NULL DEFAULT 0,
+    created_at INTEGER NOT NULL
+) STRICT;
+
+-- The next turn is the highest plus one.
+CREATE INDEX tenants_turn ON tenants (turn);
+
+CREATE TABLE keys (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    tenant_id  TEXT    NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    -- SHA-256 of the whole key: the key itself is never stored.
+    digest     BLOB    NOT NULL CHECK (length(digest) = 32),
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX keys_tenant ON keys (tenant_id);

@@ -1,0 +1,153 @@
+//! Extractors whose rejections are problems.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
+
+use super::problem::Problem;
+use crate::domain::TenantId;
+use crate::service::Service;
+
+/// The tenant that sends the request.
+pub struct Caller(pub TenantId);
+
+impl<S> FromRequestParts<S> for Caller
+where
+    S: Send + Sync,
+    Service: FromRef<S>,
+{
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let credential = header.and_then(|text| {
+            let (scheme, credential) = text.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim().to_owned())
+        });
+        Ok(Self(Service::from_ref(state).authenticate(credential.as_deref()).await?))
+    }
+}
+
+/// A JSON body. An empty one is `{}`.
+pub struct ApiJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = is_json(request.headers());
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(rejection.status()))?;
+        if bytes.is_empty() {
+            return parse(b"{}").map(Self);
+        }
+        if !is_json {
+            return Err(Problem::by_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    media_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let pointer: String = error.path().iter().map(pointer_segment).collect();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            Problem::wrong_shape(pointer, inner.to_string())
+        } else {
+            Problem::malformed("malformed_json", &pointer, inner.to_string())
+        }
+    })?;
+    deserializer.end().map_err(|error| Problem::malformed("malformed_json", "", error.to_string()))?;
+    Ok(value)
+}
+
+/// One step of a JSON pointer (RFC 6901).
+fn pointer_segment(segment: &Segment) -> String {
+    match segment {
+        Segment::Seq { index } => format!("/{index}"),
+        Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+        Segment::Enum { .. } | Segment::Unknown => String::new(),
+    }
+}
+
+/// Parameters of the path.
+pub struct ApiPath<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(value)| Self(value))
+            .map_err(|rejection| Problem::malformed("invalid_path", "path", rejection.body_text()))
+    }
+}
+
+/// Parameters behind the question mark.
+pub struct ApiQuery<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for ApiQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let query = Query::from_request_parts(parts, state).await;
+        query
+            .map(|Query(value)| Self(value))
+            .map_err(|rejection| Problem::malformed("invalid_query", "query", rejection.body_text()))
+    }
+}
+
+/// `Prefer: wait=N` (RFC 7240, §4.3): how long the client will wait for an answer. Other preferences are not ours.
+pub struct Wait(pub Option<Duration>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Wait {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let malformed = || {
+            Problem::malformed("invalid_header", "Prefer", "the preference is written `Prefer: wait=SECONDS`".to_owned())
+        };
+        let preferences = parts.headers.get_all("prefer").iter();
+        for preferences in preferences {
+            for preference in preferences.to_str().map_err(|_| malformed())?.split(',') {
+                let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+                if name.trim().eq_ignore_ascii_case("wait") {
+                    let seconds: u32 = value.trim().parse().map_err(|_| malformed())?;
+                    return Ok(Self(Some(Duration::from_secs(seconds.into()))));
+                }
+            }
+        }
+        Ok(Self(None))
+    }
+}
+
+/// `If-Match`: the revision that the client has read.
+pub struct IfMatch(pub Option<u64>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
+        let malformed =
+            || Problem::malformed("invalid_header", "If-Match", "send the task's `etag` as it was given, or `*`".to_owned());
+        match value.to_str().map_err(|_| malformed())?.trim() {
+            "*" => Ok(Self(None)),
+            tag => {
+                let revision = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                Ok(Self(Some(revision.and_then(|text| text.parse().ok()).ok_or_else(malformed)?)))
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! HTTP: extract → one service call → respond.
+//!
+//! Every answer that is not a success is `application/problem+json` (see [`problem`]). Routes and the OpenAPI document
+//! are one thing (see [`routes`]).
+//!
+//! Deliberately absent: business rules, SQL, tensors.
+
+mod extract;
+mod page;
+mod problem;
+mod routes;
+mod wire;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{DefaultBodyLimit, FromRef};
+use axum::http::{HeaderName, Request, StatusCode};
+use axum::middleware::from_fn;
+use tokio::net::TcpListener;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::timeout::TimeoutLayer;
+use tower_http::trace::TraceLayer;
+use tracing::{Span, info_span};
+
+use crate::config::HttpConfig;
+use crate::domain::{IdSource, hex};
+use crate::service::Service;
+
+pub use routes::openapi;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What handlers share.
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    /// The use cases.
+    pub service: Service,
+    /// The listener's settings.
+    pub config: Arc<HttpConfig>,
+}
+
+/// The whole application: what tests call and servers serve.
+pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Router {
+    let timeout = Duration::from_millis(config.request_timeout_ms);
+    let max_body = config.max_body_bytes;
+    let state = AppState { service, config: Arc::new(config) };
+    // Each layer is inside the one below it.
+    routes::router()
+        .with_state(state)
+        .layer(DefaultBodyLimit::max(max_body))
+        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn(problem::render))
+        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))
+        .layer(from_fn(problem::check_request_id))
+        .layer(SetSensitiveRequestHeadersLayer::new([axum::http::header::AUTHORIZATION]))
+}
+
+/// Serves until `shutdown`, then answers what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+}
+
+/// One span a request: what was asked and of which route, never what was sent.
+fn request_span(request: &Request<Body>) -> Span {
+    let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("unmatched", |path| path.as_str());
+    let id = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    info_span!("request", http.method = %request.method(), http.route = route, request.id = id)
+}
+
+#[derive(Clone)]
+struct RequestIds(Arc<dyn IdSource>);
+
+impl tower_http::request_id::MakeRequestId for RequestIds {
+    fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<tower_http::request_id::RequestId> {
+        let text = format!("req_{}", hex(&self.0.bits()));
+        text.parse().ok().map(tower_http::request_id::RequestId::new)
+    }
+}

@@ -1,0 +1,71 @@
+//! The caller, and what the server allows.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::TenantId;
+use crate::http::AppState;
+use crate::http::extract::Caller;
+use crate::http::problem::{Problem, ProblemBody};
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(whoami)).routes(routes!(limits))
+}
+
+/// The tenant that a key belongs to.
+#[derive(Debug, Serialize, ToSchema)]
+struct WhoamiBody {
+    /// Its id.
+    #[schema(value_type = String, example = "ten_0123456789abcdefghjkmnpqrs")]
+    tenant: TenantId,
+}
+
+/// What the server allows. Base models have limits of their own.
+#[derive(Debug, Serialize, ToSchema)]
+struct LimitsBody {
+    /// Largest request body, in bytes.
+    max_body_bytes: usize,
+    /// Longest time from a request's first byte to its answer, in milliseconds.
+    request_timeout_ms: u64,
+    /// Longest time that `Prefer: wait=N` is granted, in seconds.
+    max_wait_s: u64,
+    /// Most tasks of one tenant.
+    max_tasks: usize,
+    /// Most inner steps that a recipe may ask for.
+    max_inner_steps: u32,
+    /// Longest side of an image, in pixels.
+    max_image_side: u32,
+}
+
+/// Whose key this is.
+#[utoipa::path(
+    get, path = "/v1/whoami", tag = "server",
+    responses((status = 200, body = WhoamiBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn whoami(Caller(tenant): Caller) -> Json<WhoamiBody> {
+    Json(WhoamiBody { tenant })
+}
+
+/// What this server allows.
+#[utoipa::path(
+    get, path = "/v1/limits", tag = "server",
+    responses((status = 200, body = LimitsBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn limits(
+    State(AppState { service, config }): State<AppState>,
+    Caller(_): Caller,
+) -> Result<Json<LimitsBody>, Problem> {
+    let limits = service.limits();
+    Ok(Json(LimitsBody {
+        max_body_bytes: config.max_body_bytes,
+        request_timeout_ms: config.request_timeout_ms,
+        max_wait_s: config.max_wait_s,
+        max_tasks: limits.max_tasks,
+        max_inner_steps: limits.max_inner_steps,
+        max_image_side: limits.max_image_side,
+    }))
+}

@@ -1,0 +1,243 @@
+//! Adaptations.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, TaskId, TenantId, Timestamp};
+use crate::http::AppState;
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Wait};
+use crate::http::page::{List, PageParams};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::wire::{QualityBody, RecipeBody};
+use crate::service::{NewAdaptation, Service, ServiceError};
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create_adaptation))
+        .routes(routes!(list_adaptations))
+        .routes(routes!(find_adaptation))
+        .routes(routes!(cancel_adaptation))
+}
+
+/// How to adapt, and what to do with the adapter.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct CreateAdaptationBody {
+    /// Inner steps, for base models that adapt by gradient steps.
+    inner_steps: Option<u32>,
+    /// Seed of whatever the inner loop draws.
+    seed: u64,
+    /// Whether the adapter is to answer as soon as it is there.
+    promote: bool,
+}
+
+impl Default for CreateAdaptationBody {
+    fn default() -> Self {
+        Self { inner_steps: None, seed: 0, promote: true }
+    }
+}
+
+/// An adaptation.
+#[derive(Debug, Serialize, ToSchema)]
+struct AdaptationBody {
+    /// Its id.
+    #[schema(value_type = String, example = "adpt_0123456789abcdefghjkmnpqrs")]
+    id: AdaptationId,
+    /// `adaptation`
+    object: &'static str,
+    /// The task.
+    #[schema(value_type = String)]
+    task: TaskId,
+    /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
+    #[schema(value_type = String, example = "succeeded")]
+    status: AdaptationStatus,
+    /// How it adapts.
+    recipe: RecipeBody,
+    /// How often a worker took it.
+    attempt: u32,
+    /// What it left.
+    result: Option<ResultBody>,
+    /// Why it failed.
+    error: Option<FailureBody>,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When a worker took it, last.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    started_at: Option<Timestamp>,
+    /// When it ended.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    finished_at: Option<Timestamp>,
+}
+
+/// What an adaptation left.
+#[derive(Debug, Serialize, ToSchema)]
+struct ResultBody {
+    /// The adapter's version.
+    version: u32,
+    /// The adapter's id, while it is there.
+    #[schema(value_type = Option<String>)]
+    adapter: Option<AdapterId>,
+    /// The adapter's estimate of itself.
+    quality: Option<QualityBody>,
+}
+
+/// Why an adaptation failed.
+#[derive(Debug, Serialize, ToSchema)]
+struct FailureBody {
+    /// The word by which a program tells it from others.
+    code: String,
+    /// What to do.
+    detail: String,
+}
+
+impl AdaptationBody {
+    fn new(adaptation: Adaptation, adapter: Option<Adapter>) -> Self {
+        let (id, quality) = adapter.map(|adapter| (adapter.id, adapter.quality)).unzip();
+        Self {
+            id: adaptation.id,
+            object: "adaptation",
+            task: adaptation.task,
+            status: adaptation.status,
+            recipe: adaptation.recipe.into(),
+            attempt: adaptation.attempt,
+            result: adaptation.version.map(|version| ResultBody {
+                version,
+                adapter: id,
+                quality: quality.flatten().map(QualityBody::from),
+            }),
+            error: adaptation.failure.map(|failure| FailureBody { code: failure.code, detail: failure.detail }),
+            created_at: adaptation.created_at,
+            started_at: adaptation.started_at,
+            finished_at: adaptation.finished_at,
+        }
+    }
+}
+
+async fn body(service: &Service, tenant: TenantId, adaptation: Adaptation) -> Result<AdaptationBody, Problem> {
+    let adapter = service.adapter_of(tenant, &adaptation).await?;
+    Ok(AdaptationBody::new(adaptation, adapter))
+}
+
+/// Adapts a task to its support set: 201 with the result if it is there within `Prefer: wait`, else 202.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/adaptations", tag = "adaptations",
+    params(
+        ("task" = String, Path, description = "The task's id"),
+        ("Prefer" = Option<String>, Header, description = "`wait=SECONDS`: how long to wait for the result (RFC 7240)")
+    ),
+    request_body = CreateAdaptationBody,
+    responses(
+        (status = 201, body = AdaptationBody, description = "It succeeded"),
+        (status = 202, body = AdaptationBody, description = "It is under way: see `Location`"),
+        (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody)
+    )
+)]
+async fn create_adaptation(
+    State(AppState { service, config }): State<AppState>,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+    Wait(wait): Wait,
+    ApiJson(CreateAdaptationBody { inner_steps, seed, promote }): ApiJson<CreateAdaptationBody>,
+) -> Result<Response, Problem> {
+    let recipe = RecipeBody { inner_steps, seed }.into();
+    let adaptation = service.create_adaptation(tenant, task, NewAdaptation { recipe, promote }).await?;
+    let wait = wait.map(|wait| wait.min(Duration::from_secs(config.max_wait_s)));
+    let adaptation = service.await_adaptation(tenant, adaptation.id, wait.unwrap_or_default()).await?;
+    respond(&service, tenant, adaptation, wait).await
+}
+
+/// The answer to one who has waited, or has not.
+async fn respond(
+    service: &Service,
+    tenant: TenantId,
+    adaptation: Adaptation,
+    wait: Option<Duration>,
+) -> Result<Response, Problem> {
+    if let Some(failure) = adaptation.failure.clone().filter(|_| adaptation.status == AdaptationStatus::Failed) {
+        return Err(ServiceError::Failed(failure).into());
+    }
+    let status = if adaptation.status.is_final() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+    let location = format!("/v1/adaptations/{}", adaptation.id);
+    let body = Json(body(service, tenant, adaptation).await?);
+    let mut response = (status, [(header::LOCATION, location)], body).into_response();
+    if status == StatusCode::ACCEPTED {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    if let Some(wait) = wait {
+        let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).expect("a word and a number");
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+/// Which adaptations.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct AdaptationParams {
+    /// Of this task only.
+    #[param(value_type = Option<String>)]
+    task: Option<TaskId>,
+    /// Of this status only.
+    #[param(value_type = Option<String>)]
+    status: Option<AdaptationStatus>,
+    /// Most rows, 1 to 100.
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    after: Option<String>,
+}
+
+/// Adaptations, newest first.
+#[utoipa::path(
+    get, path = "/v1/adaptations", tag = "adaptations", params(AdaptationParams),
+    responses((status = 200, body = List<AdaptationBody>), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn list_adaptations(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiQuery(AdaptationParams { task, status, limit, after }): ApiQuery<AdaptationParams>,
+) -> Result<Json<List<AdaptationBody>>, Problem> {
+    let page = PageParams::new(limit, after);
+    let rows = service.list_adaptations(tenant, task, status, page.page()?).await?;
+    let key = |row: &Adaptation| (row.created_at, row.id.to_string());
+    Ok(Json(List::new(rows, page.limit()?, key, |row| AdaptationBody::new(row, None))))
+}
+
+/// An adaptation.
+#[utoipa::path(
+    get, path = "/v1/adaptations/{adaptation}", tag = "adaptations",
+    params(("adaptation" = String, Path, description = "The adaptation's id")),
+    responses((status = 200, body = AdaptationBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn find_adaptation(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath(id): ApiPath<AdaptationId>,
+) -> Result<Json<AdaptationBody>, Problem> {
+    let adaptation = service.find_adaptation(tenant, id).await?;
+    Ok(Json(body(&service, tenant, adaptation).await?))
+}
+
+/// Calls an adaptation off. One that has ended stays as it is.
+#[utoipa::path(
+    post, path = "/v1/adaptations/{adaptation}/cancel", tag = "adaptations",
+    params(("adaptation" = String, Path, description = "The adaptation's id")),
+    responses((status = 200, body = AdaptationBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn cancel_adaptation(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath(id): ApiPath<AdaptationId>,
+) -> Result<Json<AdaptationBody>, Problem> {
+    let adaptation = service.cancel_adaptation(tenant, id).await?;
+    Ok(Json(body(&service, tenant, adaptation).await?))
+}

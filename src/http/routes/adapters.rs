@@ -1,0 +1,157 @@
+//! Adapters.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::tasks::{TaskBody, tagged};
+use crate::domain::{Adapter, AdapterId, TaskId, Timestamp};
+use crate::http::AppState;
+use crate::http::extract::{ApiPath, ApiQuery, Caller};
+use crate::http::page::{List, PageParams};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::wire::{BaseRef, QualityBody, RecipeBody};
+use crate::service::Service;
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_adapters))
+        .routes(routes!(find_adapter))
+        .routes(routes!(adapter_weights))
+        .routes(routes!(promote_adapter))
+        .routes(routes!(rollback))
+}
+
+/// An adapter.
+#[derive(Debug, Serialize, ToSchema)]
+struct AdapterBody {
+    /// Its version: 1, 2, 3 … within the task.
+    version: u32,
+    /// Its id.
+    #[schema(value_type = String, example = "ada_0123456789abcdefghjkmnpqrs")]
+    id: AdapterId,
+    /// `adapter`
+    object: &'static str,
+    /// The base model that it stands on.
+    base_model: BaseRef,
+    /// Hash of the support set that it was adapted to.
+    support_hash: String,
+    /// Examples that it was adapted to.
+    support_count: usize,
+    /// How it was adapted.
+    recipe: RecipeBody,
+    /// Labels in the order of its outputs.
+    labels: Vec<String>,
+    /// SHA-256 of its weights.
+    sha256: String,
+    /// Length of its weights.
+    bytes: usize,
+    /// Its estimate of itself.
+    quality: Option<QualityBody>,
+    /// When it was stored.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+}
+
+impl From<Adapter> for AdapterBody {
+    fn from(adapter: Adapter) -> Self {
+        Self {
+            version: adapter.version,
+            id: adapter.id,
+            object: "adapter",
+            base_model: BaseRef { name: adapter.base_model, sha256: adapter.base_sha256 },
+            support_hash: adapter.support_hash,
+            support_count: adapter.support_count,
+            recipe: adapter.recipe.into(),
+            labels: adapter.labels,
+            sha256: adapter.sha256,
+            bytes: adapter.size_bytes,
+            quality: adapter.quality.map(QualityBody::from),
+            created_at: adapter.created_at,
+        }
+    }
+}
+
+/// Versions of a task's adapter, newest first.
+#[utoipa::path(
+    get, path = "/v1/tasks/{task}/adapters", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id"), PageParams),
+    responses((status = 200, body = List<AdapterBody>), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn list_adapters(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+    ApiQuery(page): ApiQuery<PageParams>,
+) -> Result<Json<List<AdapterBody>>, Problem> {
+    let limit = page.limit()?;
+    let rows = service.list_adapters(tenant, task, page.before()?, limit + 1).await?;
+    Ok(Json(List::numbered(rows, limit, |adapter| adapter.version, AdapterBody::from)))
+}
+
+/// One version of a task's adapter.
+#[utoipa::path(
+    get, path = "/v1/tasks/{task}/adapters/{version}", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, body = AdapterBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn find_adapter(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath((task, version)): ApiPath<(TaskId, u32)>,
+) -> Result<Json<AdapterBody>, Problem> {
+    Ok(Json(service.find_adapter(tenant, task, version).await?.into()))
+}
+
+/// The weights of one version, as a safetensors file.
+#[utoipa::path(
+    get, path = "/v1/tasks/{task}/adapters/{version}/weights", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id"), ("version" = u32, Path, description = "The version")),
+    responses(
+        (status = 200, content_type = "application/octet-stream", body = Vec<u8>, description = "The file; `ETag` is its sha256"),
+        (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody)
+    )
+)]
+async fn adapter_weights(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath((task, version)): ApiPath<(TaskId, u32)>,
+) -> Result<Response, Problem> {
+    let blob = service.adapter_weights(tenant, task, version).await?;
+    let etag = HeaderValue::from_str(&format!("\"{}\"", blob.sha256())).expect("hexadecimal in quotes");
+    let media_type = HeaderValue::from_static("application/octet-stream");
+    Ok(([(header::CONTENT_TYPE, media_type), (header::ETAG, etag)], blob.bytes().to_vec()).into_response())
+}
+
+/// Makes a version the one that answers.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/adapters/{version}/promote", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, body = TaskBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn promote_adapter(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath((task, version)): ApiPath<(TaskId, u32)>,
+) -> Result<Response, Problem> {
+    Ok(tagged(StatusCode::OK, service.promote(tenant, task, version).await?))
+}
+
+/// Makes the version that answered before the one that answers.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/rollback", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id")),
+    responses((status = 200, body = TaskBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn rollback(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+) -> Result<Response, Problem> {
+    Ok(tagged(StatusCode::OK, service.rollback(tenant, task).await?))
+}

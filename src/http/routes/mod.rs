@@ -1,0 +1,85 @@
+//! Every route, and with it the OpenAPI document.
+//!
+//! # Adding an endpoint
+//! 1. A handler with `#[utoipa::path(…)]` in the file of its noun, and its name in that file's `router()`.
+//! 2. One function in `service`.
+//! 3. `imprint openapi > openapi/openapi.json`: the test that compares them fails until it names the route.
+
+mod account;
+mod adaptations;
+mod adapters;
+mod base_models;
+mod health;
+mod predictions;
+mod problems;
+mod support;
+mod tasks;
+
+use axum::Router;
+use axum::http::StatusCode;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::AppState;
+use super::problem::Problem;
+
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Imprint",
+        description = "Few-shot adaptation as a service: POST a support set, get an adapter, query predictions.\n\n\
+            Every answer that is not a success is `application/problem+json` (RFC 9457)."
+    ),
+    security(("key" = [])),
+    tags(
+        (name = "predict", description = "Answers, with a stored adapter or with one made for the request"),
+        (name = "tasks", description = "One problem of one tenant: a base model, labels, a support set"),
+        (name = "support", description = "Labelled examples to adapt on"),
+        (name = "adaptations", description = "Runs of the inner loop"),
+        (name = "adapters", description = "What adaptations leave: immutable, versioned, small"),
+        (name = "base models", description = "What tasks adapt"),
+        (name = "server", description = "This server")
+    )
+)]
+struct Document;
+
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(predictions::router())
+        .merge(tasks::router())
+        .merge(support::router())
+        .merge(adaptations::router())
+        .merge(adapters::router())
+        .merge(base_models::router())
+        .merge(account::router())
+        .merge(health::router())
+        .merge(problems::router())
+}
+
+/// Every route.
+pub fn router() -> Router<AppState> {
+    let (router, document) = described();
+    let json = serde_json::to_string_pretty(&document).expect("the document is plain data");
+    let serve_document =
+        move || async move { ([(axum::http::header::CONTENT_TYPE, "application/json")], json.clone()) };
+    router
+        .route("/openapi.json", axum::routing::get(serve_document))
+        .fallback(|| async { Problem::by_status(StatusCode::NOT_FOUND) })
+}
+
+/// The contract.
+pub fn openapi() -> OpenApi {
+    described().1
+}
+
+fn described() -> (Router<AppState>, OpenApi) {
+    let (router, mut document) = routes().split_for_parts();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "A key of `imprint keys create`. Not needed where the server runs with `--auth open`.",
+    ));
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
+    (router, document)
+}

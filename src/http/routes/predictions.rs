@@ -1,0 +1,138 @@
+//! Predictions.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::domain::{Input, Kind, TaskId};
+use crate::http::AppState;
+use crate::http::extract::{ApiJson, ApiPath, Caller};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, QualityBody, RecipeBody};
+use crate::service::{AdaptPredict, AdaptPredicted, Predict, Predicted, Service};
+
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(predict)).routes(routes!(adapt_predict))
+}
+
+/// What to predict.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PredictBody {
+    /// Inputs.
+    #[schema(value_type = Vec<InputDoc>, min_items = 1)]
+    query: Vec<Input>,
+    /// The adapter's version; the active one by default.
+    #[schema(minimum = 1)]
+    version: Option<u32>,
+    /// Most scores of each prediction; all by default.
+    #[schema(minimum = 1)]
+    top_k: Option<usize>,
+}
+
+/// Answers of a task.
+#[derive(Debug, Serialize, ToSchema)]
+struct PredictedBody {
+    /// The task.
+    #[schema(value_type = String)]
+    task: TaskId,
+    /// The version that answered.
+    version: u32,
+    /// The base model that it stands on.
+    base_model: BaseRef,
+    /// One a query input, in order.
+    predictions: Vec<PredictionBody>,
+}
+
+/// Predicts with a task's adapter.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/predict", tag = "predict",
+    params(("task" = String, Path, description = "The task's id")),
+    request_body = PredictBody,
+    responses((status = 200, body = PredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn predict(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+    ApiJson(PredictBody { query, version, top_k }): ApiJson<PredictBody>,
+) -> Result<Json<PredictedBody>, Problem> {
+    let Predicted { version, base, predictions } =
+        service.predict(tenant, task, Predict { query, version, top_k }).await?;
+    let predictions = wire::predictions(predictions);
+    Ok(Json(PredictedBody { task, version, base_model: BaseRef::from(&base), predictions }))
+}
+
+/// A support set and a query in one.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct AdaptPredictBody {
+    /// The base model's name.
+    #[schema(example = "omniglot")]
+    base_model: String,
+    /// What is asked; the base model's first kind by default.
+    #[schema(value_type = Option<String>, example = "classification")]
+    kind: Option<Kind>,
+    /// What to adapt to.
+    support: Vec<ExampleBody>,
+    /// What to predict.
+    #[schema(value_type = Vec<InputDoc>, min_items = 1)]
+    query: Vec<Input>,
+    /// How to adapt.
+    #[serde(default)]
+    recipe: RecipeBody,
+    /// Most scores of each prediction; all by default.
+    #[schema(minimum = 1)]
+    top_k: Option<usize>,
+}
+
+/// Answers to a support set and a query.
+#[derive(Debug, Serialize, ToSchema)]
+struct AdaptPredictedBody {
+    /// The base model that answered.
+    base_model: BaseRef,
+    /// Hash of the support set, whatever its order.
+    support_hash: String,
+    /// One a query input, in order.
+    predictions: Vec<PredictionBody>,
+    /// The adapter's estimate of itself; null if no label has two examples, or the learner has none in closed form.
+    quality: Option<QualityBody>,
+    /// From the request's checks to the answer, in milliseconds.
+    took_ms: f64,
+}
+
+/// Adapts and predicts in one call; nothing is stored.
+#[utoipa::path(
+    post, path = "/v1/adapt-predict", tag = "predict",
+    request_body(content = AdaptPredictBody, example = json!({
+        "base_model": "sinusoid",
+        "support": [{"input": [0.5], "value": 1.2}, {"input": [1.5], "value": 2.4}, {"input": [-2.0], "value": -2.3}],
+        "query": [[0.0], [1.0]]
+    })),
+    responses((status = 200, body = AdaptPredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn adapt_predict(
+    State(service): State<Service>,
+    Caller(_): Caller,
+    ApiJson(body): ApiJson<AdaptPredictBody>,
+) -> Result<Json<AdaptPredictedBody>, Problem> {
+    let AdaptPredictBody { base_model, kind, support, query, recipe, top_k } = body;
+    let support = wire::given(support);
+    let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), top_k };
+    Ok(Json(service.adapt_predict(request).await?.into()))
+}
+
+impl From<AdaptPredicted> for AdaptPredictedBody {
+    fn from(predicted: AdaptPredicted) -> Self {
+        Self {
+            base_model: BaseRef::from(&predicted.base),
+            support_hash: predicted.support_hash,
+            predictions: wire::predictions(predicted.predictions),
+            quality: predicted.quality.map(QualityBody::from),
+            took_ms: predicted.took.as_secs_f64() * 1e3,
+        }
+    }
+}

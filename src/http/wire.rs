@@ -1,0 +1,198 @@
+//! Bodies that more than one route sends or takes. Field names are the contract; see `openapi/openapi.json`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::domain::{Input, LabelQuality, Quality, Recipe};
+use crate::service::{Answer, GivenExample, Prediction};
+
+/// One input, in a form that the base model takes.
+#[derive(ToSchema)]
+#[schema(as = Input)]
+#[expect(dead_code, reason = "describes domain::Input in the OpenAPI document")]
+#[serde(untagged)]
+#[derive(Serialize)]
+pub enum InputDoc {
+    /// Numbers.
+    #[schema(example = json!([0.5, -1.25]))]
+    Vector(Vec<f32>),
+    /// A PNG, JPEG or WebP file in base64, with or without a `data:` prefix.
+    Image {
+        /// Base64.
+        image: String,
+    },
+    /// Numbers with a shape, row-major; for images channels, height, width, from 0 (black) to 1 (white).
+    Array {
+        /// The shape.
+        shape: Vec<usize>,
+        /// As many numbers as the shape says.
+        values: Vec<f32>,
+    },
+    /// A string.
+    Text(String),
+}
+
+/// A labelled example.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExampleBody {
+    /// The input.
+    #[schema(value_type = InputDoc)]
+    pub input: Input,
+    /// Its class, for classification.
+    #[schema(example = "refund")]
+    pub label: Option<String>,
+    /// Its number, for regression.
+    pub value: Option<f32>,
+    /// Your own name for it; unique within the task.
+    pub external_id: Option<String>,
+}
+
+impl From<ExampleBody> for GivenExample {
+    fn from(ExampleBody { input, label, value, external_id }: ExampleBody) -> Self {
+        Self { input, label, value, external_id }
+    }
+}
+
+/// Examples as the service takes them.
+pub fn given(examples: Vec<ExampleBody>) -> Vec<GivenExample> {
+    examples.into_iter().map(GivenExample::from).collect()
+}
+
+/// How to adapt.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecipeBody {
+    /// Inner steps, for base models that adapt by gradient steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inner_steps: Option<u32>,
+    /// Seed of whatever the inner loop draws.
+    pub seed: u64,
+}
+
+impl From<RecipeBody> for Recipe {
+    fn from(RecipeBody { inner_steps, seed }: RecipeBody) -> Self {
+        Self { inner_steps, seed }
+    }
+}
+
+impl From<Recipe> for RecipeBody {
+    fn from(Recipe { inner_steps, seed }: Recipe) -> Self {
+        Self { inner_steps, seed }
+    }
+}
+
+/// An adapter's estimate of itself, made from its support set alone.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct QualityBody {
+    /// How it was made.
+    #[schema(example = "leave_one_out")]
+    method: String,
+    /// Examples that it rests on.
+    n: usize,
+    /// Share of held-out examples that were predicted right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy: Option<f64>,
+    /// 95 % interval of `accuracy`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accuracy_ci95: Option<[f64; 2]>,
+    /// Mean squared error over held-out examples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mean_squared_error: Option<f64>,
+    /// By label.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    per_label: Vec<LabelQualityBody>,
+}
+
+/// The estimate for one label.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LabelQualityBody {
+    /// The label.
+    label: String,
+    /// Its examples.
+    support: usize,
+    /// Share of them that is found when held out; null for a single example.
+    recall: Option<f64>,
+}
+
+impl From<Quality> for QualityBody {
+    fn from(quality: Quality) -> Self {
+        let label = |LabelQuality { label, support, recall }| LabelQualityBody { label, support, recall };
+        Self {
+            method: quality.method,
+            n: quality.n,
+            accuracy: quality.accuracy,
+            accuracy_ci95: quality.accuracy_ci95,
+            mean_squared_error: quality.mean_squared_error,
+            per_label: quality.per_label.into_iter().map(label).collect(),
+        }
+    }
+}
+
+/// One answer: `label`, `confidence` and `scores` for classification, `value` for regression.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PredictionBody {
+    /// Its id.
+    #[schema(example = "pred_0123456789abcdefghjkmnpqrs")]
+    id: String,
+    /// The most probable label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// Its probability.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confidence: Option<f64>,
+    /// Labels and probabilities, most probable first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scores: Vec<ScoreBody>,
+    /// The number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f32>,
+}
+
+/// A label and its probability.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ScoreBody {
+    /// The label.
+    label: String,
+    /// Its probability.
+    score: f64,
+}
+
+impl From<Prediction> for PredictionBody {
+    fn from(Prediction { id, answer }: Prediction) -> Self {
+        let id = id.to_string();
+        match answer {
+            Answer::Label { label, confidence, scores } => Self {
+                id,
+                label: Some(label),
+                confidence: Some(confidence),
+                scores: scores.into_iter().map(|(label, score)| ScoreBody { label, score }).collect(),
+                value: None,
+            },
+            Answer::Value(value) => {
+                Self { id, label: None, confidence: None, scores: Vec::new(), value: Some(value) }
+            }
+        }
+    }
+}
+
+/// Predictions as they are sent.
+pub fn predictions(predictions: Vec<Prediction>) -> Vec<PredictionBody> {
+    predictions.into_iter().map(PredictionBody::from).collect()
+}
+
+/// A base model as an answer names it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BaseRef {
+    /// Its name.
+    #[schema(example = "omniglot")]
+    pub name: String,
+    /// Its identity: SHA-256 over all that predictions depend on.
+    pub sha256: String,
+}
+
+impl From<&crate::domain::BaseModel> for BaseRef {
+    fn from(base: &crate::domain::BaseModel) -> Self {
+        Self { name: base.manifest.name.clone(), sha256: base.sha256.clone() }
+    }
+}

@@ -1,0 +1,147 @@
+//! Adapters: their rows, and their bytes.
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
+
+use super::row::{Fields, json, number};
+use crate::domain::{Adapter, AdapterBlob, AdapterId, TaskId, TenantId};
+use crate::store::StoreError;
+
+/// Everything but the bytes.
+const COLUMNS: &str = "id, task_id, version, base_model, base_sha256, support_hash, support_count, recipe, labels, \
+                       sha256, size_bytes, quality, created_at";
+
+/// Its length and digest are taken from the bytes themselves.
+pub(super) async fn insert(
+    db: &mut AnyConnection,
+    tenant: TenantId,
+    adapter: &Adapter,
+    blob: &AdapterBlob,
+) -> Result<(), StoreError> {
+    let statement = format!(
+        "INSERT INTO adapters (tenant_id, {COLUMNS}, bytes) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(tenant.to_string())
+        .bind(adapter.id.to_string())
+        .bind(adapter.task.to_string())
+        .bind(i64::from(adapter.version))
+        .bind(&adapter.base_model)
+        .bind(&adapter.base_sha256)
+        .bind(&adapter.support_hash)
+        .bind(number(adapter.support_count))
+        .bind(json(&adapter.recipe))
+        .bind(json(&adapter.labels))
+        .bind(blob.sha256())
+        .bind(number(blob.bytes().len()))
+        .bind(adapter.quality.as_ref().map(json))
+        .bind(adapter.created_at.millis())
+        .bind(blob.bytes())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// The version of the task that would come out of the same adaptation again.
+///
+/// Labels count, though the request for reuse is about base, support and recipe: the support hash knows classes by
+/// number, and after examples were removed and others added the same numbers can stand for other labels.
+pub(super) async fn find_equal(
+    db: &mut AnyConnection,
+    tenant: TenantId,
+    task: TaskId,
+    adapter: &Adapter,
+) -> Result<Option<u32>, StoreError> {
+    let row = sqlx::query(
+        "SELECT version FROM adapters WHERE tenant_id = $1 AND task_id = $2 AND support_hash = $3 \
+         AND base_sha256 = $4 AND recipe = $5 AND labels = $6 ORDER BY version DESC LIMIT 1",
+    )
+    .bind(tenant.to_string())
+    .bind(task.to_string())
+    .bind(&adapter.support_hash)
+    .bind(&adapter.base_sha256)
+    .bind(json(&adapter.recipe))
+    .bind(json(&adapter.labels))
+    .fetch_optional(db)
+    .await?;
+    row.map(|row| Fields { table: "adapters", row: &row }.number("version")).transpose()
+}
+
+pub(super) async fn find(
+    db: &mut AnyConnection,
+    tenant: TenantId,
+    task: TaskId,
+    version: Option<u32>,
+) -> Result<Option<Adapter>, StoreError> {
+    let statement = format!(
+        "SELECT {COLUMNS} FROM adapters WHERE tenant_id = $1 AND task_id = $2 AND version = \
+         COALESCE($3, (SELECT active_version FROM tasks WHERE tenant_id = $1 AND id = $2))"
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(tenant.to_string())
+        .bind(task.to_string())
+        .bind(version.map(i64::from))
+        .fetch_optional(db)
+        .await?;
+    row.map(|row| adapter(&row)).transpose()
+}
+
+pub(super) async fn load(
+    db: &mut AnyConnection,
+    tenant: TenantId,
+    id: AdapterId,
+) -> Result<Option<AdapterBlob>, StoreError> {
+    let row = sqlx::query("SELECT sha256, size_bytes, bytes FROM adapters WHERE tenant_id = $1 AND id = $2")
+        .bind(tenant.to_string())
+        .bind(id.to_string())
+        .fetch_optional(db)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let fields = Fields { table: "adapters", row: &row };
+    let (size, bytes): (usize, Vec<u8>) = (fields.number("size_bytes")?, fields.get("bytes")?);
+    if bytes.len() != size {
+        return Err(StoreError::Corrupt(id));
+    }
+    AdapterBlob::verified(bytes, fields.get("sha256")?).map(Some).ok_or(StoreError::Corrupt(id))
+}
+
+pub(super) async fn list(
+    db: &mut AnyConnection,
+    tenant: TenantId,
+    task: TaskId,
+    before: Option<u32>,
+    limit: usize,
+) -> Result<Vec<Adapter>, StoreError> {
+    let statement = format!(
+        "SELECT {COLUMNS} FROM adapters WHERE tenant_id = $1 AND task_id = $2 AND version < $3 \
+         ORDER BY version DESC LIMIT $4"
+    );
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .bind(tenant.to_string())
+        .bind(task.to_string())
+        .bind(before.map_or(i64::MAX, i64::from))
+        .bind(number(limit))
+        .fetch_all(db)
+        .await?;
+    rows.iter().map(adapter).collect()
+}
+
+fn adapter(row: &AnyRow) -> Result<Adapter, StoreError> {
+    let fields = Fields { table: "adapters", row };
+    Ok(Adapter {
+        id: fields.parse("id")?,
+        task: fields.parse("task_id")?,
+        version: fields.number("version")?,
+        base_model: fields.get("base_model")?,
+        base_sha256: fields.get("base_sha256")?,
+        support_hash: fields.get("support_hash")?,
+        support_count: fields.number("support_count")?,
+        recipe: fields.json("recipe")?,
+        labels: fields.json("labels")?,
+        sha256: fields.get("sha256")?,
+        size_bytes: fields.number("size_bytes")?,
+        quality: fields.json_if_any("quality")?,
+        created_at: fields.moment("created_at")?,
+    })
+}

@@ -1,0 +1,60 @@
+//! Where the databases differ.
+//!
+//! To add one: a file beside these with a [`Dialect`] and an `open`, an arm in `SqlStore::open`, a folder of
+//! migrations, and a line in the list of backends in `tests/it/store`.
+
+pub(super) mod postgres;
+pub(super) mod sqlite;
+
+use sqlx::migrate::Migrator;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+
+pub(super) use postgres::POSTGRES;
+pub(super) use sqlite::SQLITE;
+
+use crate::domain::Timestamp;
+use crate::store::StoreError;
+
+/// The words of one database.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    /// Starts a transaction that is going to write.
+    pub(super) begin: &'static str,
+    /// Ends a `SELECT` so that its row stays as it is until the transaction ends.
+    pub(super) lock: &'static str,
+    /// Ends the `SELECT` of a claim on `adaptations AS a`: as `lock`, but passes over rows that others hold.
+    pub(super) lock_free_job: &'static str,
+    /// The database's time in milliseconds since 1970, as an expression.
+    pub(super) clock: &'static str,
+    /// The schema's history.
+    pub(super) migrations: Migrator,
+}
+
+/// Connections that may write, and connections that need not.
+pub(super) struct Pools {
+    pub(super) writer: AnyPool,
+    pub(super) reader: AnyPool,
+}
+
+impl Dialect {
+    /// The time on the clock that all processes share: leases are measured on it.
+    pub(super) async fn now(&self, db: &mut AnyConnection) -> Result<Timestamp, StoreError> {
+        let statement = AssertSqlSafe(format!("SELECT {}", self.clock));
+        Ok(Timestamp::from_millis(sqlx::query_scalar(statement).fetch_one(db).await?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_databases_have_the_same_migrations() {
+        let names = |dialect: &Dialect| -> Vec<(i64, String)> {
+            dialect.migrations.iter().map(|step| (step.version, step.description.to_string())).collect()
+        };
+
+        assert_eq!(names(&SQLITE), names(&POSTGRES));
+        assert!(!names(&SQLITE).is_empty());
+    }
+}

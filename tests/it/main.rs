@@ -1,0 +1,6 @@
+//! What the parts do together. One binary, because libtorch is slow to link; a module for each part.
+
+#![expect(clippy::unwrap_used, reason = "clippy knows the functions that are tests, not those that tests call")]
+
+mod postgres;
+mod store;

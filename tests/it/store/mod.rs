@@ -1,0 +1,100 @@
+//! The store's contract as stories, told on every backend.
+//!
+//! A story is an async function of a [`Fixture`]; the list at the end of this file names them all. To add a backend:
+//! a constructor in [`fixture`] and a module in `stories!`.
+
+mod adapters;
+mod cancellation;
+mod fixture;
+mod isolation;
+mod model;
+mod opening;
+mod queue;
+mod support;
+mod tasks;
+mod tenants;
+
+use fixture::Fixture;
+
+/// One test for each story and backend: `store::postgres::queue::two_workers_never_claim_the_same_job`.
+macro_rules! stories {
+    ($($module:ident: $($story:ident),+;)+) => {
+        mod sqlite {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread")]
+                async fn $story() {
+                    let fixture = super::super::Fixture::sqlite().await;
+                    super::super::$module::$story(&fixture).await;
+                    fixture.close().await;
+                })+
+            })+
+        }
+
+        mod postgres {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread")]
+                async fn $story() {
+                    let Some(fixture) = super::super::Fixture::postgres().await else { return };
+                    super::super::$module::$story(&fixture).await;
+                    fixture.close().await;
+                })+
+            })+
+        }
+    };
+}
+
+stories! {
+    tenants:
+        a_tenant_is_found_by_its_name,
+        a_name_is_given_once,
+        a_key_is_found_by_its_public_half;
+    tasks:
+        a_task_reads_back_as_it_was_written,
+        pages_walk_all_tasks_newest_first,
+        a_patch_changes_what_it_names_and_counts_the_revision,
+        a_patch_against_an_old_revision_is_a_conflict,
+        two_patches_of_one_revision_do_not_both_succeed,
+        a_tenant_has_no_more_tasks_than_its_limit,
+        a_deleted_task_takes_everything_with_it;
+    support:
+        every_kind_of_example_reads_back_as_it_was_written,
+        an_example_that_is_there_already_is_named_and_not_added,
+        an_external_id_names_one_example,
+        above_the_limit_nothing_is_added,
+        counts_follow_the_order_of_the_labels,
+        a_regression_has_no_labels_to_count,
+        pages_walk_all_examples_newest_first,
+        a_removed_example_is_gone_and_can_come_again;
+    queue:
+        a_job_runs_from_queue_to_adapter,
+        a_job_for_no_task_is_not_queued,
+        a_lost_job_is_claimed_again_and_its_old_attempt_fenced_out,
+        a_job_that_loses_every_worker_fails,
+        a_retried_job_waits_again_until_its_attempts_are_spent,
+        a_failed_job_says_why,
+        a_cancelled_job_is_fenced_out,
+        a_job_that_has_ended_is_not_cancelled,
+        a_deleted_task_fences_out_its_running_job,
+        the_queue_has_a_limit,
+        tenants_take_turns,
+        two_workers_never_claim_the_same_job,
+        lists_can_be_of_one_task_and_one_status;
+    adapters:
+        versions_count_up_within_a_task,
+        an_equal_adaptation_reuses_the_adapter,
+        other_labels_are_another_adapter,
+        without_promotion_the_active_version_stays,
+        promotion_and_rollback_walk_forth_and_back,
+        one_changed_byte_is_detected,
+        a_changed_length_is_detected,
+        adapters_are_listed_newest_first;
+    isolation:
+        another_tenant_sees_and_changes_nothing;
+    model:
+        random_lives_of_two_tenants_agree_with_a_model;
+    opening:
+        what_was_written_is_there_after_reopening,
+        a_second_migration_changes_nothing;
+    cancellation:
+        a_caller_that_goes_away_leaves_no_transaction_open;
+}
