@@ -46,9 +46,8 @@ impl Serve {
         let store = store::open(&self.store).await?;
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let service = Service::new(store, engine, Arc::new(SystemClock), Arc::clone(&ids), self.service);
-        let listener = TcpListener::bind(self.http.listen)
-            .await
-            .map_err(|error| CliError::Listen(self.http.listen, error))?;
+        let listener =
+            TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| CliError::Listen(self.http.listen, error))?;
         let runners = Runners::start(&service);
         let bases: Vec<&str> = service.base_models().iter().map(|base| base.manifest.name.as_str()).collect();
@@ -73,9 +72,10 @@ impl Serve {
             std::process::exit(1);
         });
         let _ = stopping.send(());
-        match tokio::time::timeout(drain, &mut serving).await {
-            Ok(served) => ended(served)?,
-            Err(_) => warn!("requests were still under way after {} s", drain.as_secs()),
+        if let Ok(served) = tokio::time::timeout(drain, &mut serving).await {
+            ended(served)?;
+        } else {
+            warn!("requests were still under way after {} s", drain.as_secs());
         }
         runners.stop().await;
         service.drain().await;
@@ -90,8 +90,7 @@ fn ended(served: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<
 
 /// Waits for SIGTERM or SIGINT.
 async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

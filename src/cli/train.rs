@@ -92,8 +92,14 @@ impl Train {
         let mut figures = Vec::new();
         if self.test_episodes > 0 {
             for setting in &config.validation.settings {
-                let estimate =
-                    super::eval::measure(&finished.model, &*tasks, Split::Test, &setting.spec(), config.seed, self.test_episodes)?;
+                let estimate = super::eval::measure(
+                    &finished.model,
+                    &*tasks,
+                    Split::Test,
+                    &setting.spec(),
+                    config.seed,
+                    self.test_episodes,
+                )?;
                 out::note(format!("test {}: {}", setting.name(), percent(&estimate, finished.model.architecture.kind)));
                 figures.push(Figure {
                     name: setting.name(),
@@ -157,7 +163,8 @@ impl Progress {
     fn message(&self, report: &StepReport) -> String {
         let taken = (report.step - self.first_step) as f64;
         let rate = taken * report.episodes as f64 / self.started.elapsed().as_secs_f64();
-        let accuracy = self.accuracy.map_or_else(String::new, |accuracy| format!("  accuracy {:.1} %", 100.0 * accuracy));
+        let accuracy =
+            self.accuracy.map_or_else(String::new, |accuracy| format!("  accuracy {:.1} %", 100.0 * accuracy));
         format!("loss {:.4}{accuracy}  {rate:.1} episodes/s", self.loss)
     }
 }

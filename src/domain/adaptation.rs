@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdaptationId, TaskId, Timestamp};
 
-/// Where an adaptation is. The words are those of OpenAI's jobs.
+/// Where an adaptation is. The words are those of `OpenAI`'s jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AdaptationStatus {

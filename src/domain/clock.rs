@@ -26,8 +26,8 @@ impl Timestamp {
 impl std::fmt::Display for Timestamp {
     /// RFC 3339 with milliseconds, `2026-11-23T18:41:00.250Z`.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000)
-            .map_err(|_| std::fmt::Error)?;
+        let moment =
+            OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000_000).map_err(|_| std::fmt::Error)?;
         f.write_str(&moment.format(&Rfc3339).map_err(|_| std::fmt::Error)?)
     }
 }
@@ -55,6 +55,7 @@ pub trait IdSource: Send + Sync {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that is passed in")]
     fn now(&self) -> Timestamp {
         let now = OffsetDateTime::now_utc();
         Timestamp(i64::try_from(now.unix_timestamp_nanos() / 1_000_000).expect("until the year 292 million"))
@@ -68,9 +69,7 @@ pub struct SystemIds;
 impl IdSource for SystemIds {
     fn bits(&self) -> [u8; 16] {
         let mut bits = [0; 16];
-        rand::rngs::SysRng
-            .try_fill_bytes(&mut bits)
-            .expect("the operating system hands out random bytes");
+        rand::rngs::SysRng.try_fill_bytes(&mut bits).expect("the operating system hands out random bytes");
         bits
     }
 }

@@ -134,7 +134,8 @@ impl InputSchema {
 
 /// Refuses NaN, infinities and magnitudes above [`MAGNITUDE_BOUND`]. JSON's `1e39` arrives as an infinity.
 pub fn finite(values: &[f32]) -> Result<(), Fault> {
-    match values.iter().position(|value| !(value.abs() <= MAGNITUDE_BOUND)) {
+    let is_wrong = |value: &f32| value.is_nan() || value.abs() > MAGNITUDE_BOUND;
+    match values.iter().position(is_wrong) {
         Some(index) => Err(Fault::NotFinite { index, bound: MAGNITUDE_BOUND }),
         None => Ok(()),
     }

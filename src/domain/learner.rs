@@ -80,12 +80,12 @@ pub enum HeadInit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum BackboneConfig {
-    /// Fully connected layers with ReLU between them.
+    /// Fully connected layers with `ReLU` between them.
     Mlp {
         /// Widths of the hidden layers; the last one is the feature width.
         hidden: Vec<usize>,
     },
-    /// Four blocks of 3×3 convolution, normalisation, ReLU and 2×2 max-pooling (Vinyals et al. 2016; Snell et al. 2017).
+    /// Four blocks of 3×3 convolution, normalisation, `ReLU` and 2×2 max-pooling (Vinyals et al. 2016; Snell et al. 2017).
     Conv4 {
         /// Channels of every block.
         filters: usize,

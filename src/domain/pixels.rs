@@ -48,14 +48,9 @@ impl Pixels {
     ///
     /// # Errors
     /// [`Fault::UnknownImageFormat`], [`Fault::ImageTooLarge`] (before any pixel is decoded), [`Fault::BadImage`].
-    pub fn decode(
-        bytes: &[u8],
-        [channels, height, width]: [usize; 3],
-        limits: PixelLimits,
-    ) -> Result<Self, Fault> {
-        let format = match image::guess_format(bytes) {
-            Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) => format,
-            _ => return Err(Fault::UnknownImageFormat),
+    pub fn decode(bytes: &[u8], [channels, height, width]: [usize; 3], limits: PixelLimits) -> Result<Self, Fault> {
+        let Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) = image::guess_format(bytes) else {
+            return Err(Fault::UnknownImageFormat);
         };
         let bad = |error: image::ImageError| Fault::BadImage { reason: error.to_string() };
         let given = ImageReader::with_format(Cursor::new(bytes), format).into_dimensions().map_err(bad)?;
@@ -98,7 +93,7 @@ impl Pixels {
     }
 
     /// Mean over the outermost rows and columns: what the paper under the ink looks like.
-    fn border_mean(&self) -> f32 {
+    fn border_mean(&self) -> f64 {
         let (mut sum, mut count) = (0.0f64, 0u32);
         for (index, value) in self.values.iter().enumerate() {
             let (row, column) = (index / self.width % self.height, index % self.width);
@@ -107,7 +102,7 @@ impl Pixels {
                 count += 1;
             }
         }
-        (sum / f64::from(count.max(1))) as f32
+        sum / f64::from(count.max(1))
     }
 }
 

@@ -109,7 +109,8 @@ mod tests {
         let outputs = Outputs { width: 2, values: vec![0.0, 1.0, 1.0, 0.0, 1.0, 0.0] };
         let targets = Targets::Classes { labels: vec![0, 1, 1], way: 2 };
 
-        let quality = Quality::from_leave_one_out(&outputs, &targets, &["a".into(), "b".into()]).expect("two rows count");
+        let quality =
+            Quality::from_leave_one_out(&outputs, &targets, &["a".into(), "b".into()]).expect("two rows count");
 
         assert_eq!((quality.n, quality.accuracy), (2, Some(0.0)));
         assert_eq!(quality.per_label[0].recall, None);

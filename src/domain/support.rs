@@ -17,7 +17,7 @@ impl Rows {
     /// # Errors
     /// [`Fault::WrongWidth`] if they are not whole rows, [`Fault::NotFinite`] if one is NaN, infinite or huge.
     pub fn new(width: usize, values: Vec<f32>) -> Result<Self, Fault> {
-        if width == 0 || values.len() % width != 0 {
+        if width == 0 || !values.len().is_multiple_of(width) {
             return Err(Fault::WrongWidth { expected: width, given: values.len() });
         }
         finite(&values)?;
@@ -114,12 +114,15 @@ impl SupportSet {
             Targets::Classes { labels, way } => check_classes(labels, *way)?,
             Targets::Values(values) => finite(values)?,
         }
-        let digests: Vec<[u8; 32]> = (0..inputs.len()).map(|index| row_digest(inputs.row(index), targets, index)).collect();
+        let digests: Vec<[u8; 32]> =
+            (0..inputs.len()).map(|index| row_digest(inputs.row(index), targets, index)).collect();
         let mut order: Vec<usize> = (0..inputs.len()).collect();
         order.sort_by_key(|&index| digests[index]);
         let mut whole = Sha256::new();
         whole.update((targets.outputs() as u64).to_le_bytes());
-        order.iter().for_each(|&index| whole.update(digests[index]));
+        for &index in &order {
+            whole.update(digests[index]);
+        }
         let values = order.iter().flat_map(|&index| inputs.row(index).iter().copied()).collect();
         let targets = match targets {
             Targets::Classes { labels, way } => {
@@ -177,7 +180,9 @@ fn check_classes(labels: &[u32], way: usize) -> Result<(), Fault> {
 
 fn row_digest(row: &[f32], targets: &Targets, index: usize) -> [u8; 32] {
     let mut digest = Sha256::new();
-    row.iter().for_each(|value| digest.update(value.to_le_bytes()));
+    for value in row {
+        digest.update(value.to_le_bytes());
+    }
     match targets {
         Targets::Classes { labels, .. } => digest.update(labels[index].to_le_bytes()),
         Targets::Values(values) => digest.update(values[index].to_le_bytes()),

@@ -118,4 +118,3 @@ pub struct Support {
     /// When it was added.
     pub created_at: Timestamp,
 }
-

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::{IdSource, KeyId, TenantId, Timestamp};
+use super::{IdSource, KeyId, TenantId, Timestamp, hex};
 
 /// An owner of keys, quota and data.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +44,7 @@ impl ApiKey {
     /// A fresh key.
     pub fn fresh(ids: &dyn IdSource) -> Self {
         let id = KeyId::fresh(ids);
-        let secret: String =
-            [ids.bits(), ids.bits()].as_flattened().iter().map(|byte| format!("{byte:02x}")).collect();
+        let secret = hex([ids.bits(), ids.bits()].as_flattened());
         let public = id.to_string();
         let public = public.trim_start_matches("key_");
         Self { id, text: format!("{}{public}_{secret}", Self::PREFIX) }

@@ -12,7 +12,9 @@ const CUDA_LIBRARY: &str = "libtorch_cuda.so";
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// libtorch has no CUDA here.
-    #[error("--device cuda: {CUDA_LIBRARY} cannot be opened ({0}); install the CUDA flavour of libtorch, or ask for --device cpu")]
+    #[error(
+        "--device cuda: {CUDA_LIBRARY} cannot be opened ({0}); install the CUDA flavour of libtorch, or ask for --device cpu"
+    )]
     NoLibrary(String),
     /// CUDA finds no such GPU.
     #[error("--device cuda:{asked}: there are {found} GPUs")]

@@ -119,17 +119,17 @@ impl Engine {
         let workers = if config.workers == 0 { threads } else { config.workers };
         let blueprints: Arc<[Blueprint]> = blueprints.into();
         let factory = move || Box::new(Tensors::new(&blueprints, device)) as Box<dyn Executor>;
-        Ok(Self::with_executor(base_models, config.engine_queue, workers, Arc::new(factory))?)
+        Ok(Self::with_executor(base_models, config.engine_queue, workers, &(Arc::new(factory) as worker::Factory))?)
     }
 
     fn with_executor(
         base_models: Vec<BaseModel>,
         capacity: usize,
         workers: usize,
-        factory: Arc<dyn Fn() -> Box<dyn Executor> + Send + Sync>,
+        factory: &worker::Factory,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new(capacity, workers));
-        let workers = Workers::start(workers, &queue, &factory)?;
+        let workers = Workers::start(workers, &queue, factory)?;
         Ok(Self(Arc::new(Inner { base_models, queue, workers })))
     }
 

@@ -82,7 +82,8 @@ fn start(capacity: usize, workers: usize) -> Bench {
     let (for_workers, its_log) = (Arc::clone(&gate), Arc::clone(&log));
     let factory =
         move || Box::new(Echo { gate: Arc::clone(&for_workers), log: Arc::clone(&its_log) }) as Box<dyn Executor>;
-    let engine = Engine::with_executor(vec![base_model()], capacity, workers, Arc::new(factory)).unwrap();
+    let factory: super::worker::Factory = Arc::new(factory);
+    let engine = Engine::with_executor(vec![base_model()], capacity, workers, &factory).unwrap();
     Bench { engine, gate, log }
 }
 

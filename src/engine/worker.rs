@@ -81,12 +81,8 @@ fn work(queue: &Queue, factory: &Factory) -> End {
 /// Computes and answers; false if the computation panicked.
 fn execute(executor: &mut dyn Executor, work: Work) -> bool {
     match work {
-        Work::Adapt { base, support, recipe, reply } => {
-            answer(reply, || executor.adapt(base, &support, &recipe))
-        }
-        Work::Predict { base, adapter, query, reply } => {
-            answer(reply, || executor.predict(base, &adapter, &query))
-        }
+        Work::Adapt { base, support, recipe, reply } => answer(reply, || executor.adapt(base, &support, &recipe)),
+        Work::Predict { base, adapter, query, reply } => answer(reply, || executor.predict(base, &adapter, &query)),
         Work::AdaptPredict { base, support, recipe, query, reply } => answer(reply, || {
             let adapted = executor.adapt(base, &support, &recipe)?;
             let outputs = executor.predict(base, &adapted.blob, &query)?;

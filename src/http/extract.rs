@@ -41,7 +41,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(rejection.status()))?;
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(rejection.status()))?;
         if bytes.is_empty() {
             return parse(b"{}").map(Self);
         }
@@ -116,7 +117,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let malformed = || {
-            Problem::malformed("invalid_header", "Prefer", "the preference is written `Prefer: wait=SECONDS`".to_owned())
+            Problem::malformed(
+                "invalid_header",
+                "Prefer",
+                "the preference is written `Prefer: wait=SECONDS`".to_owned(),
+            )
         };
         let preferences = parts.headers.get_all("prefer").iter();
         for preferences in preferences {
@@ -140,8 +145,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let malformed =
-            || Problem::malformed("invalid_header", "If-Match", "send the task's `etag` as it was given, or `*`".to_owned());
+        let malformed = || {
+            Problem::malformed(
+                "invalid_header",
+                "If-Match",
+                "send the task's `etag` as it was given, or `*`".to_owned(),
+            )
+        };
         match value.to_str().map_err(|_| malformed())?.trim() {
             "*" => Ok(Self(None)),
             tag => {

@@ -58,28 +58,24 @@ impl PageParams {
 
     /// The page as the service takes it: one row more than was asked for, which tells whether there are more.
     pub fn page<Id: FromStr>(&self) -> Result<Page<Id>, Problem> {
-        let after = self.after.as_deref().map(|text| {
-            let (created, id) = split(text)?;
+        let read = |cursor: &str| {
+            let (created, id) = split(cursor)?;
             Some((Timestamp::from_millis(created.parse().ok()?), id.parse().ok()?))
-        });
-        Ok(Page { after: resolved(after)?, limit: self.limit()? + 1 })
+        };
+        let after = self.after.as_deref().map(|cursor| read(cursor).ok_or_else(invalid_cursor)).transpose()?;
+        Ok(Page { after, limit: self.limit()? + 1 })
     }
 
     /// The cursor of a list that is ordered by a number.
     pub fn before(&self) -> Result<Option<u32>, Problem> {
-        resolved(self.after.as_deref().map(|text| decode(text)?.parse().ok()))
+        let read = |cursor: &str| decode(cursor)?.parse().ok();
+        self.after.as_deref().map(|cursor| read(cursor).ok_or_else(invalid_cursor)).transpose()
     }
 }
 
-fn resolved<T>(cursor: Option<Option<T>>) -> Result<Option<T>, Problem> {
-    match cursor {
-        Some(None) => {
-            let detail = "send `next_cursor` as it was given, or no cursor for the first page".to_owned();
-            Err(Problem::malformed("invalid_cursor", "after", detail))
-        }
-        Some(Some(value)) => Ok(Some(value)),
-        None => Ok(None),
-    }
+fn invalid_cursor() -> Problem {
+    let detail = "send `next_cursor` as it was given, or no cursor for the first page".to_owned();
+    Problem::malformed("invalid_cursor", "after", detail)
 }
 
 fn decode(cursor: &str) -> Option<String> {

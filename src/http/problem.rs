@@ -95,10 +95,10 @@ impl Problem {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ("body_too_large", "the body is larger than this server takes; GET /v1/limits has the number")
             }
-            StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-                ("unsupported_media_type", "send `Content-Type: application/json`")
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "send `Content-Type: application/json`"),
+            StatusCode::GATEWAY_TIMEOUT => {
+                ("timeout", "the request took longer than this server allows; send less, or repeat it")
             }
-            StatusCode::GATEWAY_TIMEOUT => ("timeout", "the request took longer than this server allows; send less, or repeat it"),
             status if status.is_client_error() => ("bad_request", "the request cannot be understood"),
             _ => ("internal", "a fault of ours; our log has the reason under this request's id"),
         };
@@ -142,9 +142,7 @@ impl From<ServiceError> for Problem {
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
             },
             E::Failed(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "adaptation_failed", detail),
-            E::Lost => {
-                Self { retry_after: retry(1), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", detail) }
-            }
+            E::Lost => Self { retry_after: retry(1), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", detail) },
             E::Store(StoreError::Corrupt(_)) => {
                 error!(error = detail, "an adapter is corrupt");
                 let detail = "the stored adapter is damaged; adapt the task again".to_owned();
@@ -217,6 +215,7 @@ pub async fn check_request_id(mut request: Request, next: Next) -> Response {
 }
 
 /// A panic in a handler.
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands it over")]
 pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     error!(panic = text.unwrap_or("without a message"), "a handler panicked");

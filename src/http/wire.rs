@@ -169,9 +169,7 @@ impl From<Prediction> for PredictionBody {
                 scores: scores.into_iter().map(|(label, score)| ScoreBody { label, score }).collect(),
                 value: None,
             },
-            Answer::Value(value) => {
-                Self { id, label: None, confidence: None, scores: Vec::new(), value: Some(value) }
-            }
+            Answer::Value(value) => Self { id, label: None, confidence: None, scores: Vec::new(), value: Some(value) },
         }
     }
 }

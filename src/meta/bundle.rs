@@ -66,8 +66,7 @@ pub fn load_all(folder: &Path, device: Device) -> Result<Vec<(BaseModel, Model)>
 pub fn load(folder: &Path, device: Device) -> Result<(BaseModel, Model), BundleError> {
     let path = folder.join(MANIFEST);
     let text = std::fs::read(&path).map_err(|source| BundleError::File { path: path.clone(), source })?;
-    let manifest: Manifest =
-        serde_json::from_slice(&text).map_err(|source| BundleError::Manifest { path, source })?;
+    let manifest: Manifest = serde_json::from_slice(&text).map_err(|source| BundleError::Manifest { path, source })?;
     let mismatch = |reason: String| BundleError::Mismatch { path: folder.to_owned(), reason };
     if manifest.format != FORMAT {
         return Err(mismatch(format!("format {} is not {FORMAT}, the one that this version reads", manifest.format)));
@@ -99,10 +98,9 @@ pub fn load(folder: &Path, device: Device) -> Result<(BaseModel, Model), BundleE
 
 /// Writes a bundle; its θ is that of `model`.
 pub fn write(folder: &Path, mut manifest: Manifest, model: &Model) -> Result<BaseModel, BundleError> {
-    let bytes = model.theta_bytes().map_err(|error| BundleError::Mismatch {
-        path: folder.to_owned(),
-        reason: error.to_string(),
-    })?;
+    let bytes = model
+        .theta_bytes()
+        .map_err(|error| BundleError::Mismatch { path: folder.to_owned(), reason: error.to_string() })?;
     manifest.theta_sha256 = hex(&Sha256::digest(&bytes));
     let text = serde_json::to_vec_pretty(&manifest)
         .map_err(|source| BundleError::Manifest { path: folder.join(MANIFEST), source })?;

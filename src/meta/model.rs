@@ -65,7 +65,9 @@ impl Model {
                 return Err("protonet has no regression; take r2d2 or maml".to_owned());
             }
             (LearnerConfig::Maml { .. }, _, Norm::Running) => {
-                return Err("maml adapts every layer, and running statistics are those of θ: set norm = \"support\"".to_owned());
+                return Err(
+                    "maml adapts every layer, and running statistics are those of θ: set norm = \"support\"".to_owned()
+                );
             }
             _ => {}
         }
@@ -74,7 +76,8 @@ impl Model {
     }
 
     fn initial_theta(&self, rng: &mut ChaCha8Rng) -> Result<Params> {
-        let backbone = self.net.backbone.init(rng)?.into_iter().map(|(name, tensor)| (format!("backbone.{name}"), tensor));
+        let backbone =
+            self.net.backbone.init(rng)?.into_iter().map(|(name, tensor)| (format!("backbone.{name}"), tensor));
         let mut theta: Params = backbone.collect();
         theta.extend(self.learner.init(self.net.backbone.width(), self.architecture.kind, rng)?);
         if self.net.norm == Norm::Running {

@@ -45,11 +45,8 @@ pub fn from_bytes(bytes: &[u8], device: Device) -> Result<Params> {
             if view.dtype() != Dtype::F32 {
                 return Err(TensorError::Format(format!("tensor `{name}` is {:?}, not F32", view.dtype())));
             }
-            let values: Vec<f32> = view
-                .data()
-                .chunks_exact(4)
-                .map(|bytes| f32::from_le_bytes(bytes.try_into().expect("chunks of four")))
-                .collect();
+            let (words, _) = view.data().as_chunks();
+            let values: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
             let shape: Vec<i64> = view.shape().iter().map(|&side| i64::try_from(side).unwrap_or(-1)).collect();
             Ok((name, bridge::tensor(&values, &shape, device)?))
         })

@@ -38,7 +38,7 @@ pub fn grad(loss: &Tensor, params: &Params, graph: Graph) -> Result<Params> {
 /// Whether autograd records on this thread. A worker asks before each job, since the flag is the thread's own.
 pub fn is_recording() -> Result<bool> {
     let leaf = Tensor::from(1f32).f_set_requires_grad(true)?;
-    Ok((&leaf).f_mul_scalar(1.0)?.requires_grad())
+    Ok(leaf.f_mul_scalar(1.0)?.requires_grad())
 }
 
 #[cfg(test)]

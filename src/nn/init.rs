@@ -18,7 +18,7 @@ pub fn constant(shape: &[i64], value: f32) -> Result<Tensor> {
     bridge::tensor(&vec![value; count], shape, Device::Cpu)
 }
 
-/// Weight `[O, I…]` and bias `[O]` of a layer before a ReLU: He et al. 2015 (arXiv:1502.01852, eq. 10), uniform.
+/// Weight `[O, I…]` and bias `[O]` of a layer before a `ReLU`: He et al. 2015 (arXiv:1502.01852, eq. 10), uniform.
 pub fn relu_layer(rng: &mut impl Rng, params: &mut Params, name: &str, weight_shape: &[i64]) -> Result<()> {
     let fan_in = weight_shape[1..].iter().product::<i64>() as f32;
     params.insert(format!("{name}.weight"), uniform(rng, weight_shape, (6.0 / fan_in).sqrt())?);

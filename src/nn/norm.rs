@@ -90,20 +90,17 @@ fn task_statistics(x: &Tensor, mask: Option<&Tensor>) -> Result<(Tensor, Tensor)
     let (tasks, rows, channels, height, width) = size5(x)?;
     let over = [1i64, 3, 4].as_slice();
     let sum = |tensor: &Tensor| tensor.f_sum_dim_intlist(over, true, Kind::Float); // [T, 1, C, 1, 1]
-    let (mean, squares, count) = match mask {
-        Some(mask) => {
-            let mask = mask.f_view([tasks, rows, 1, 1, 1])?;
-            let count = sum(&mask)?.f_mul_scalar((height * width) as f64)?;
-            let mean = sum(&x.f_mul(&mask)?)?.f_div(&count)?;
-            let centred = x.f_sub(&mean)?.f_mul(&mask)?;
-            (mean, sum(&centred.f_mul(&centred)?)?, count)
-        }
-        None => {
-            let count = Tensor::from((rows * height * width) as f32).f_to_device(x.device())?;
-            let mean = sum(x)?.f_div(&count)?;
-            let centred = x.f_sub(&mean)?;
-            (mean, sum(&centred.f_mul(&centred)?)?, count)
-        }
+    let (mean, squares, count) = if let Some(mask) = mask {
+        let mask = mask.f_view([tasks, rows, 1, 1, 1])?;
+        let count = sum(&mask)?.f_mul_scalar((height * width) as f64)?;
+        let mean = sum(&x.f_mul(&mask)?)?.f_div(&count)?;
+        let centred = x.f_sub(&mean)?.f_mul(&mask)?;
+        (mean, sum(&centred.f_mul(&centred)?)?, count)
+    } else {
+        let count = Tensor::from((rows * height * width) as f32).f_to_device(x.device())?;
+        let mean = sum(x)?.f_div(&count)?;
+        let centred = x.f_sub(&mean)?;
+        (mean, sum(&centred.f_mul(&centred)?)?, count)
     };
     Ok((mean.f_view([tasks, channels])?, squares.f_div(&count)?.f_view([tasks, channels])?))
 }

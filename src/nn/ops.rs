@@ -26,9 +26,14 @@ pub fn conv3x3(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
     let (tasks, rows, channels, height, width) = size5(x)?;
     if weight.dim() == 4 || tasks == 1 {
         let weight = if weight.dim() == 5 { weight.f_squeeze_dim(0)? } else { weight.shallow_clone() };
-        let out = x
-            .f_reshape([tasks * rows, channels, height, width])?
-            .f_conv2d(&weight, Some(&bias.f_reshape([-1])?), [1, 1], [1, 1], [1, 1], 1)?;
+        let out = x.f_reshape([tasks * rows, channels, height, width])?.f_conv2d(
+            &weight,
+            Some(&bias.f_reshape([-1])?),
+            [1, 1],
+            [1, 1],
+            [1, 1],
+            1,
+        )?;
         let outputs = weight.size()[0];
         return Ok(out.f_view([tasks, rows, outputs, height, width])?);
     }
@@ -50,13 +55,8 @@ pub fn conv3x3(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
 /// * `x`: `[T, B, C, H, W]`; returns `[T, B, C, H/2, W/2]`.
 pub fn max_pool2(x: &Tensor) -> Result<Tensor> {
     let (tasks, rows, channels, height, width) = size5(x)?;
-    let pooled = x.f_reshape([tasks * rows, channels, height, width])?.f_max_pool2d(
-        [2, 2],
-        [2, 2],
-        [0, 0],
-        [1, 1],
-        false,
-    )?;
+    let pooled =
+        x.f_reshape([tasks * rows, channels, height, width])?.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
     Ok(pooled.f_view([tasks, rows, channels, height / 2, width / 2])?)
 }
 

@@ -88,7 +88,10 @@ impl Params {
     /// Those whose name passes.
     #[must_use]
     pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
-        self.iter().filter(|(name, _)| keep(name)).map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone())).collect()
+        self.iter()
+            .filter(|(name, _)| keep(name))
+            .map(|(name, tensor)| (name.to_owned(), tensor.shallow_clone()))
+            .collect()
     }
 
     /// The same tensors in another map.

@@ -74,10 +74,9 @@ impl From<EngineError> for ServiceError {
             EngineError::Stopping => Self::Overloaded { retry_after: Duration::from_secs(5) },
             EngineError::Panicked => Self::Lost,
             EngineError::UnknownBase(name) => Fault::UnknownBase { name }.at("/base_model").into(),
-            EngineError::Mismatch(reason) => Self::Conflict {
-                code: "adapter_mismatch",
-                detail: format!("{reason}; adapt the task again"),
-            },
+            EngineError::Mismatch(reason) => {
+                Self::Conflict { code: "adapter_mismatch", detail: format!("{reason}; adapt the task again") }
+            }
             EngineError::NonFinite(what) => Self::Failed(Failure {
                 code: "non_finite".to_owned(),
                 detail: format!("{what} left the finite numbers; scale the inputs or take fewer inner steps"),

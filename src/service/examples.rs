@@ -48,8 +48,7 @@ impl Service {
         if given.is_empty() {
             return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
         }
-        let checked =
-            self.check_examples(base, task.kind, &task.labels, task.open_labels, given, "/examples").await?;
+        let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, "/examples").await?;
         let now = self.clock.now();
         let support = self.as_support(checked.examples);
         let max = base.manifest.limits.max_support;
@@ -72,10 +71,7 @@ impl Service {
 
     pub(super) fn as_support(&self, examples: Vec<Example>) -> Vec<Support> {
         let created_at = self.clock.now();
-        examples
-            .into_iter()
-            .map(|example| Support { id: SupportId::fresh(&*self.ids), example, created_at })
-            .collect()
+        examples.into_iter().map(|example| Support { id: SupportId::fresh(&*self.ids), example, created_at }).collect()
     }
 
     /// Checks examples against a base model and a task's kind and labels.
@@ -186,7 +182,8 @@ fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Re
             Ok(Target::Label(label))
         }
         (Kind::Classification, _, Some(_)) => {
-            Err(Fault::WrongTarget { kind: "classification", needs: "`label` and no `value`" }.at(format!("{at}/value")))
+            Err(Fault::WrongTarget { kind: "classification", needs: "`label` and no `value`" }
+                .at(format!("{at}/value")))
         }
         (Kind::Classification, None, None) => {
             Err(Fault::WrongTarget { kind: "classification", needs: "`label`" }.at(format!("{at}/label")))
@@ -207,7 +204,9 @@ fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Re
 /// Two examples with one digest are duplicates: the same row with the same target, however the input was encoded.
 fn digest(row: &[f32], target: &Target) -> String {
     let mut hash = Sha256::new();
-    row.iter().for_each(|value| hash.update(value.to_le_bytes()));
+    for value in row {
+        hash.update(value.to_le_bytes());
+    }
     match target {
         Target::Label(label) => {
             hash.update([0]);

@@ -129,11 +129,10 @@ impl Service {
         let checked = self.check_examples(base, kind, &[], true, request.support, "/support").await?;
         let query = self.query(base, request.query).await?;
         let targets: Vec<Target> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
-        let (support, labels) = assemble(base, kind, &checked.new_labels, &checked.rows, &targets)
-            .map_err(|fault| fault.at("/support"))?;
+        let (support, labels) =
+            assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
         let (hash, of_support) = (support.hash().to_owned(), support.targets().clone());
-        let (adapted, outputs) =
-            self.engine.adapt_predict(&base.manifest.name, support, request.recipe, query).await?;
+        let (adapted, outputs) = self.engine.adapt_predict(&base.manifest.name, support, request.recipe, query).await?;
         let quality =
             adapted.leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels));
         Ok(AdaptPredicted {
@@ -186,7 +185,8 @@ mod tests {
 
     #[test]
     fn probabilities_are_the_softmax_of_the_logits_and_survive_large_ones() {
-        let Answer::Label { label, confidence, scores } = classified(&[1000.0, 1000.0 + 2f32.ln(), -1000.0], &labels(), None)
+        let Answer::Label { label, confidence, scores } =
+            classified(&[1000.0, 1000.0 + 2f32.ln(), -1000.0], &labels(), None)
         else {
             panic!("a class")
         };

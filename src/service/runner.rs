@@ -108,7 +108,9 @@ impl Service {
                 code: faults.first().map_or("invalid", |invalid| invalid.fault.code()).to_owned(),
                 detail: faults.first().map_or_else(String::new, |invalid| invalid.fault.to_string()),
             }),
-            Err(ServiceError::Conflict { code, detail }) => Completion::Failed(Failure { code: code.to_owned(), detail }),
+            Err(ServiceError::Conflict { code, detail }) => {
+                Completion::Failed(Failure { code: code.to_owned(), detail })
+            }
             Err(ServiceError::Internal(reason)) => {
                 error!(reason, "an adaptation failed");
                 Completion::Failed(Failure {
@@ -140,8 +142,7 @@ impl Service {
                 adapted => break adapted?,
             }
         };
-        let quality =
-            leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &targets, &labels));
+        let quality = leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &targets, &labels));
         let adapter = Adapter {
             id: AdapterId::fresh(&*self.ids),
             task: task.id,

@@ -82,7 +82,10 @@ impl State {
             text(key).parse::<u64>().map_err(|_| TensorError::Format(format!("checkpoint without `{key}`")))
         };
         if text("config") != identity(config) {
-            return Err(TrainError::OtherRun { path: path.to_owned(), reason: "sha256 of the training file".to_owned() });
+            return Err(TrainError::OtherRun {
+                path: path.to_owned(),
+                reason: "sha256 of the training file".to_owned(),
+            });
         }
         let part = |prefix: &str| -> Params {
             all.iter()

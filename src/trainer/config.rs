@@ -110,8 +110,8 @@ pub struct ValidationConfig {
 impl TrainConfig {
     /// Reads a training file (TOML).
     pub fn read(path: &Path) -> Result<Self, TrainError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TrainError::File { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TrainError::File { path: path.to_owned(), source })?;
         let config: Self = toml::from_str(&text)
             .map_err(|error| TrainError::Config { path: path.to_owned(), reason: error.to_string() })?;
         config.check().map_err(|reason| TrainError::Config { path: path.to_owned(), reason })?;
@@ -128,9 +128,11 @@ impl TrainConfig {
         }
         let counts = [self.outer.steps, self.outer.meta_batch as u64, self.validation.every, self.validation.episodes];
         if counts.contains(&0) || self.validation.settings.is_empty() {
-            return Err("outer.steps, outer.meta_batch, validation.every, validation.episodes and validation.settings \
+            return Err(
+                "outer.steps, outer.meta_batch, validation.every, validation.episodes and validation.settings \
                         must not be zero or empty"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let safe = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
         if self.name.is_empty() || !self.name.chars().all(safe) || self.name.starts_with('.') {

@@ -47,7 +47,9 @@ pub enum TrainError {
         reason: String,
     },
     /// The checkpoint belongs to another training file.
-    #[error("{path}: the checkpoint was made with other settings ({reason}); remove it, or name another with --run-dir")]
+    #[error(
+        "{path}: the checkpoint was made with other settings ({reason}); remove it, or name another with --run-dir"
+    )]
     OtherRun {
         /// The checkpoint.
         path: PathBuf,

@@ -34,8 +34,7 @@ pub(super) fn step(
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     rng.set_stream(step + 1);
     let spec = config.episode.spec();
-    let episodes: Vec<_> =
-        (0..config.outer.meta_batch).map(|_| tasks.sample(Split::Train, &spec, &mut rng)).collect();
+    let episodes: Vec<_> = (0..config.outer.meta_batch).map(|_| tasks.sample(Split::Train, &spec, &mut rng)).collect();
     let (support, query) = batch::stack(&episodes, &model.architecture.input.row_shape(), model.device)?;
 
     let (measured, moved) = move_theta(model, adam, config, step, &support, &query)?;

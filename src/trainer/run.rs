@@ -197,8 +197,7 @@ impl Run {
     /// Ends the run: the model with the best θ.
     pub fn finish(mut self, stop: Stop) -> (Finished, Box<dyn TaskDistribution>, TrainConfig) {
         self.model.theta = self.state.best_theta.shallow_clone();
-        let finished =
-            Finished { stop, model: self.model, steps: self.state.step, best_step: self.state.best_step };
+        let finished = Finished { stop, model: self.model, steps: self.state.step, best_step: self.state.best_step };
         (finished, self.tasks, self.config)
     }
 }

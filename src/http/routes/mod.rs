@@ -76,9 +76,9 @@ pub fn openapi() -> OpenApi {
 
 fn described() -> (Router<AppState>, OpenApi) {
     let (router, mut document) = routes().split_for_parts();
-    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-        "A key of `imprint keys create`. Not needed where the server runs with `--auth open`.",
-    ));
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A key of `imprint keys create`. Not needed where the server runs with `--auth open`."));
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
     (router, document)

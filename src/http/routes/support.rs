@@ -102,8 +102,7 @@ async fn add_support(
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(body): ApiJson<AddSupportBody>,
 ) -> Result<Json<AddedBody>, Problem> {
-    let SupportAdded { added, support_count } =
-        service.add_support(tenant, task, wire::given(body.examples)).await?;
+    let SupportAdded { added, support_count } = service.add_support(tenant, task, wire::given(body.examples)).await?;
     let duplicates = added.duplicates.into_iter().map(|(index, id)| DuplicateBody { index, id }).collect();
     Ok(Json(AddedBody { added: added.added.len(), ids: added.added, duplicates, support_count }))
 }

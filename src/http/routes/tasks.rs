@@ -19,9 +19,7 @@ use crate::http::wire::{self, ExampleBody};
 use crate::service::{NewTask, Service, TaskState, TaskView};
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .routes(routes!(create_task, list_tasks))
-        .routes(routes!(find_task, update_task, delete_task))
+    OpenApiRouter::new().routes(routes!(create_task, list_tasks)).routes(routes!(find_task, update_task, delete_task))
 }
 
 /// A task to make.

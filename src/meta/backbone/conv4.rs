@@ -1,4 +1,4 @@
-//! Four blocks of 3×3 convolution, normalisation, ReLU and 2×2 max-pooling: the field's standard for small images
+//! Four blocks of 3×3 convolution, normalisation, `ReLU` and 2×2 max-pooling: the field's standard for small images
 //! (Vinyals et al. 2016, arXiv:1606.04080, §4.1; Snell et al. 2017, arXiv:1703.05175, §3.1).
 
 use rand_chacha::ChaCha8Rng;

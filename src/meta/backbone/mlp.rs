@@ -1,4 +1,4 @@
-//! Fully connected layers with ReLU between them, as in Finn et al. 2017 (arXiv:1703.03400, §5.1).
+//! Fully connected layers with `ReLU` between them, as in Finn et al. 2017 (arXiv:1703.03400, §5.1).
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;

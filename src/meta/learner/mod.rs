@@ -66,7 +66,8 @@ impl Net {
 
 /// The statistics in `params`, by layer.
 fn fixed(params: &Params) -> Params {
-    let strip = |(name, tensor): (&str, &Tensor)| Some((name.strip_prefix("stats.")?.to_owned(), tensor.shallow_clone()));
+    let strip =
+        |(name, tensor): (&str, &Tensor)| Some((name.strip_prefix("stats.")?.to_owned(), tensor.shallow_clone()));
     params.iter().filter_map(strip).collect()
 }
 

@@ -45,6 +45,7 @@ impl Augment {
     }
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers within the image")]
 fn bilinear(image: &[f32], side: usize, x: f32, y: f32) -> f32 {
     let (left, top) = (x.floor(), y.floor());
     let (dx, dy) = (x - left, y - top);

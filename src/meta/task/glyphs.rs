@@ -4,8 +4,8 @@ use rand::RngExt;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 
-use super::affine::{Augment, quarter_turns};
 use super::EpisodeSpec;
+use super::affine::{Augment, quarter_turns};
 use crate::domain::{Rows, Targets};
 use crate::meta::Episode;
 

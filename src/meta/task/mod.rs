@@ -129,13 +129,8 @@ pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution
     match config {
         TaskConfig::Omniglot { background, evaluation, validation_alphabets, rotations, augment } => {
             let paths = (data.join(background), evaluation.as_ref().map(|path| data.join(path)));
-            let omniglot = omniglot::Omniglot::open(
-                &paths.0,
-                paths.1.as_deref(),
-                validation_alphabets,
-                *rotations,
-                *augment,
-            )?;
+            let omniglot =
+                omniglot::Omniglot::open(&paths.0, paths.1.as_deref(), validation_alphabets, *rotations, *augment)?;
             Ok(Box::new(omniglot))
         }
         TaskConfig::Sinusoid {} => Ok(Box::new(sinusoid::Sinusoid)),

@@ -137,7 +137,7 @@ fn from_zip(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec
         .map(|name| name.map(std::borrow::Cow::into_owned))
         .collect::<Result<Vec<String>, _>>()
         .map_err(|error| format(error.to_string()))?;
-    names.retain(|name| name.ends_with(".png"));
+    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")));
     names.sort(); // whatever order the archive was packed in
     let mut drawn = Vec::with_capacity(names.len());
     for member in names {

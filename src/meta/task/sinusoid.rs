@@ -15,6 +15,7 @@ use crate::meta::Episode;
 pub(super) struct Sinusoid;
 
 impl TaskDistribution for Sinusoid {
+    #[expect(clippy::cast_possible_truncation, reason = "inputs and targets are 32-bit")]
     fn sample(&self, _split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let (amplitude, phase) = (rng.random_range(0.1..=5.0f64), rng.random_range(0.0..=PI));
         let shot = rng.random_range(spec.shot.clone());
