@@ -1,28 +1,233 @@
-//! `imprint eval`: measures a base model on episodes.
+//! `imprint eval`: measures a base model on episodes of classes or tasks that it never saw.
 
-use crate::domain::{Kind, Recipe};
-use crate::meta::eval::{self, Estimate, EvalError};
-use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
-use crate::meta::{Model, Phase};
+use std::path::PathBuf;
+use std::time::Instant;
 
-use super::CliError;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use tch::Device;
 
-/// The mean over `episodes` episodes of a split, one after another.
-pub fn measure(
-    model: &Model,
-    tasks: &dyn TaskDistribution,
+use super::{CliError, out, plot, served};
+use crate::domain::{BaseModel, Kind, Recipe};
+use crate::meta::eval::Estimate;
+use crate::meta::task::{self, Split, TaskDistribution};
+use crate::meta::{Model, Phase, bundle};
+use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
+
+/// Fewest episodes whose interval is worth reporting.
+const FEWEST_EPISODES: u64 = 600;
+
+/// Measures a base model.
+///
+/// The task distribution is the one that it was trained with, its test split by default. Figures are inductive: no query
+/// row touches another one's answer, as when it is served. Transductive ones, as many papers report, stand beside them.
+#[derive(clap::Args, Debug)]
+pub struct Eval {
+    /// Name of a base model in --models.
+    base_model: String,
+
+    /// Folder of base model bundles.
+    #[arg(long, env = "IMPRINT_MODELS", default_value = "models")]
+    models: PathBuf,
+
+    /// Folder that relative paths of the training file start from.
+    #[arg(long, env = "IMPRINT_DATA", default_value = "data")]
+    data: PathBuf,
+
+    /// `train`, `validation` or `test`.
+    #[arg(long, default_value = "test", value_parser = split)]
     split: Split,
-    spec: &EpisodeSpec,
-    seed: u64,
+
+    /// Classes of an episode; with --shot, in place of the training file's settings.
+    #[arg(long, requires = "shot")]
+    way: Option<usize>,
+
+    /// Support rows of a class.
+    #[arg(long)]
+    shot: Option<usize>,
+
+    /// Query rows of a class.
+    #[arg(long, default_value_t = 5)]
+    query: usize,
+
+    /// Episodes for each figure.
+    #[arg(long, default_value_t = 1000)]
     episodes: u64,
-) -> Result<Estimate, CliError> {
-    let figures = (0..episodes)
-        .map(|index| {
-            let episode = eval::episode(tasks, split, spec, seed, index);
-            eval::judge(model, &episode, &Recipe::default(), Phase::Serve)
-        })
-        .collect::<Result<Vec<_>, EvalError>>()?;
-    Ok(Estimate::of(&figures))
+
+    /// Which stream of episodes.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// Inner steps, in place of the base model's own number.
+    #[arg(long)]
+    steps: Option<u32>,
+
+    /// Threads; 0 takes one for each core. The figures do not depend on it.
+    #[arg(long, default_value_t = 0)]
+    threads: usize,
+
+    /// Prints one JSON document.
+    #[arg(long)]
+    json: bool,
+
+    /// Draws three adaptations, before and after, as a PNG (regression on one number).
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+
+    /// Sends the same episodes through a running server's adapt-predict, too, and compares.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+
+    /// The key for --server.
+    #[arg(long, env = "IMPRINT_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+fn split(text: &str) -> Result<Split, String> {
+    [Split::Train, Split::Validation, Split::Test]
+        .into_iter()
+        .find(|split| split.name() == text)
+        .ok_or_else(|| "it is train, validation or test".to_owned())
+}
+
+/// One line of the report.
+struct Line {
+    setting: EpisodeRange,
+    inductive: Estimate,
+    transductive: Option<Estimate>,
+    served: Option<Estimate>,
+    seconds: f64,
+}
+
+impl Eval {
+    /// Measures and prints.
+    pub fn run(self) -> Result<(), CliError> {
+        let (base, model) = bundle::load(&self.models.join(&self.base_model), Device::Cpu)
+            .map_err(crate::trainer::TrainError::from)?;
+        let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())
+            .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
+        let tasks = task::open(&config.task, &self.data).map_err(crate::trainer::TrainError::from)?;
+        if let Some(path) = &self.plot {
+            plot::adaptations(&model, &*tasks, &config, self.seed, self.steps, path)?;
+            out::note(format!("three adaptations are drawn in {}", path.display()));
+        }
+        if self.episodes < FEWEST_EPISODES {
+            out::note(format!("{} episodes make a wide interval; {FEWEST_EPISODES} are the field's fewest", self.episodes));
+        }
+        out::note(tasks.describe(self.split));
+        let settings = match (self.way, self.shot) {
+            (way, Some(shot)) => {
+                let way = way.unwrap_or(1);
+                vec![EpisodeRange { way: [way, way], shot: [shot, shot], query: self.query }]
+            }
+            (_, None) => config.validation.settings.clone(),
+        };
+        let lines = settings
+            .into_iter()
+            .map(|setting| self.measure(&base, &model, &*tasks, setting))
+            .collect::<Result<Vec<_>, _>>()?;
+        if self.json {
+            out::line(self.document(&base, &*tasks, &lines));
+        } else {
+            self.table(tasks.kind(), &lines);
+        }
+        let differs = |line: &&Line| line.served.is_some_and(|served| served != line.inductive);
+        match lines.iter().find(differs) {
+            Some(line) => Err(CliError::Usage(format!("{}: the server's figure is another one", line.setting.name()))),
+            None => Ok(()),
+        }
+    }
+
+    fn measure(
+        &self,
+        base: &BaseModel,
+        model: &Model,
+        tasks: &dyn TaskDistribution,
+        setting: EpisodeRange,
+    ) -> Result<Line, CliError> {
+        let started = Instant::now();
+        let recipe = Recipe { inner_steps: self.steps, seed: 0 };
+        let measurement = |phase| Measurement {
+            tasks,
+            split: self.split,
+            spec: setting.spec(),
+            seed: self.seed,
+            episodes: self.episodes,
+            recipe,
+            phase,
+        };
+        let bar = ProgressBar::new(self.episodes);
+        if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  ETA {eta}") {
+            bar.set_style(style);
+        }
+        bar.set_message(setting.name());
+        let threads = usize::try_from(super::threads(self.threads)).unwrap_or(1);
+        let run = |phase| measurement(phase).run(model, threads, &|done| bar.set_position(done));
+        let inductive = run(Phase::Serve)?;
+        let normalises = !model.net.backbone.norm_layers().is_empty();
+        let transductive = normalises.then(|| run(Phase::Transductive)).transpose()?;
+        let served = match &self.server {
+            Some(url) => {
+                let server = served::Server::new(url, self.key.as_deref(), &base.manifest.name);
+                Some(server.measure(&measurement(Phase::Serve), &|done| bar.set_position(done))?)
+            }
+            None => None,
+        };
+        bar.finish_and_clear();
+        Ok(Line { setting, inductive, transductive, served, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    fn table(&self, kind: Kind, lines: &[Line]) {
+        let measure = measure_name(kind).replace('_', " ");
+        out::line(format!(
+            "{:<18} {:<24} {:<24} {:<24} {:>8} {:>7}",
+            "setting",
+            format!("{measure}, inductive"),
+            "transductive",
+            if self.server.is_some() { "through the server" } else { "" },
+            "episodes",
+            "s"
+        ));
+        let shown = |estimate: &Option<Estimate>| estimate.map_or_else(|| "-".to_owned(), |figure| figure_text(&figure, kind));
+        for line in lines {
+            let served = if self.server.is_some() { shown(&line.served) } else { String::new() };
+            out::line(format!(
+                "{:<18} {:<24} {:<24} {:<24} {:>8} {:>7.1}",
+                line.setting.name(),
+                figure_text(&line.inductive, kind),
+                shown(&line.transductive),
+                served,
+                line.inductive.episodes,
+                line.seconds
+            ));
+        }
+    }
+
+    fn document(&self, base: &BaseModel, tasks: &dyn TaskDistribution, lines: &[Line]) -> String {
+        let figure = |estimate: &Estimate| json!({"mean": estimate.mean, "ci95": estimate.ci95});
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|line| {
+                json!({
+                    "setting": line.setting.name(),
+                    "measure": measure_name(tasks.kind()),
+                    "episodes": line.inductive.episodes,
+                    "inductive": figure(&line.inductive),
+                    "transductive": line.transductive.as_ref().map(figure),
+                    "served": line.served.as_ref().map(figure),
+                })
+            })
+            .collect();
+        let document = json!({
+            "base_model": base.manifest.name,
+            "sha256": base.sha256,
+            "split": tasks.describe(self.split),
+            "seed": self.seed,
+            "inner_steps": self.steps.or(base.manifest.learner.inner_steps()),
+            "figures": lines,
+        });
+        format!("{document:#}")
+    }
 }
 
 /// The name of what is measured.
@@ -30,5 +235,13 @@ pub const fn measure_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Classification => "accuracy",
         Kind::Regression => "mean_squared_error",
+    }
+}
+
+/// `97.53 % ± 0.12`, or a plain number for regression.
+pub fn figure_text(estimate: &Estimate, kind: Kind) -> String {
+    match kind {
+        Kind::Classification => format!("{:.2} % ± {:.2}", 100.0 * estimate.mean, 100.0 * estimate.ci95),
+        Kind::Regression => format!("{:.4} ± {:.4}", estimate.mean, estimate.ci95),
     }
 }

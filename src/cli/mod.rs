@@ -3,10 +3,13 @@
 //! Deliberately absent: business rules. A command reads its flags, puts the layers together and runs them.
 
 mod eval;
+mod health;
 mod keys;
 mod migrate;
 pub mod out;
+mod plot;
 mod serve;
+mod served;
 mod train;
 
 use std::net::SocketAddr;
@@ -26,7 +29,9 @@ enum Command {
     Serve(serve::Serve),
     Keys(keys::Keys),
     Migrate(migrate::Migrate),
+    Health(health::Health),
     Train(train::Train),
+    Eval(eval::Eval),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -55,6 +60,9 @@ pub enum CliError {
     /// A use case failed.
     #[error(transparent)]
     Service(#[from] crate::service::ServiceError),
+    /// The server is not ready.
+    #[error(transparent)]
+    NotReady(#[from] health::NotReady),
     /// Training failed.
     #[error(transparent)]
     Train(#[from] crate::trainer::TrainError),
@@ -69,7 +77,9 @@ pub fn run() -> Result<(), CliError> {
         Command::Serve(serve) => serve.run(),
         Command::Keys(keys) => keys.run(),
         Command::Migrate(migrate) => migrate.run(),
+        Command::Health(health) => Ok(health.run()?),
         Command::Train(train) => train.run(),
+        Command::Eval(eval) => eval.run(),
         Command::Openapi => {
             let document = crate::http::openapi().to_pretty_json();
             out::line(document.map_err(|error| CliError::Usage(error.to_string()))?);

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tch::Device;
 
-use super::{CliError, out};
-use crate::domain::Figure;
-use crate::meta::eval::Estimate;
-use crate::meta::task::{self, Split};
-use crate::trainer::{Observer, Run, StepReport, Stop, TrainConfig, ValidationReport};
+use super::{CliError, eval, out};
+use crate::domain::{Figure, Recipe};
+use crate::meta::task::{self, Split, TaskDistribution};
+use crate::meta::{Model, Phase};
+use crate::trainer::{Measurement, Observer, Run, StepReport, Stop, TrainConfig, ValidationReport};
 
 /// Meta-trains a base model and writes its bundle.
 ///
@@ -89,44 +89,48 @@ impl Train {
             Stop::Asked => "stopped",
         };
         out::note(format!("{reason}; the best θ is that of step {}", finished.best_step));
-        let mut figures = Vec::new();
-        if self.test_episodes > 0 {
-            for setting in &config.validation.settings {
-                let estimate = super::eval::measure(
-                    &finished.model,
-                    &*tasks,
-                    Split::Test,
-                    &setting.spec(),
-                    config.seed,
-                    self.test_episodes,
-                )?;
-                out::note(format!("test {}: {}", setting.name(), percent(&estimate, finished.model.architecture.kind)));
-                figures.push(Figure {
-                    name: setting.name(),
-                    measure: super::eval::measure_name(finished.model.architecture.kind).to_owned(),
-                    mean: estimate.mean,
-                    ci95: estimate.ci95,
-                    episodes: estimate.episodes,
-                    transductive: false,
-                    split: tasks.describe(Split::Test),
-                });
-            }
-        }
+        let figures = self.figures(&finished.model, &*tasks, &config)?;
         let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
         let data: BTreeMap<String, String> = tasks.checksums();
         let path = finished.write_bundle(&self.models, &config, data, commit, figures)?;
         out::line(path.display());
         Ok(())
     }
-}
 
-/// `97.53 % ± 0.12`, or a plain number for regression.
-pub fn percent(estimate: &Estimate, kind: crate::domain::Kind) -> String {
-    match kind {
-        crate::domain::Kind::Classification => {
-            format!("{:.2} % ± {:.2}", 100.0 * estimate.mean, 100.0 * estimate.ci95)
+    /// Each validation setting measured on the test split.
+    fn figures(
+        &self,
+        model: &Model,
+        tasks: &dyn TaskDistribution,
+        config: &TrainConfig,
+    ) -> Result<Vec<Figure>, CliError> {
+        let threads = usize::try_from(super::threads(self.threads)).unwrap_or(1);
+        let mut figures = Vec::new();
+        let phases = if model.net.backbone.norm_layers().is_empty() {
+            &[Phase::Serve][..]
+        } else {
+            &[Phase::Serve, Phase::Transductive]
+        };
+        for setting in config.validation.settings.iter().filter(|_| self.test_episodes > 0) {
+            for &phase in phases {
+                let (split, spec, recipe) = (Split::Test, setting.spec(), Recipe::default());
+                let measurement =
+                    Measurement { tasks, split, spec, seed: config.seed, episodes: self.test_episodes, recipe, phase };
+                let estimate = measurement.run(model, threads, &|_| {})?;
+                let kind = if phase == Phase::Serve { "inductive" } else { "transductive" };
+                out::note(format!("test {}, {kind}: {}", setting.name(), eval::figure_text(&estimate, tasks.kind())));
+                figures.push(Figure {
+                    name: setting.name(),
+                    measure: eval::measure_name(tasks.kind()).to_owned(),
+                    mean: estimate.mean,
+                    ci95: estimate.ci95,
+                    episodes: estimate.episodes,
+                    transductive: phase == Phase::Transductive,
+                    split: tasks.describe(Split::Test),
+                });
+            }
         }
-        crate::domain::Kind::Regression => format!("{:.4} ± {:.4}", estimate.mean, estimate.ci95),
+        Ok(figures)
     }
 }
 

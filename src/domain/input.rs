@@ -168,6 +168,12 @@ impl<'de> Deserialize<'de> for Input {
     }
 }
 
+/// To 32 bits. What is too large becomes an infinity, which [`finite`] refuses where its place is known.
+#[expect(clippy::cast_possible_truncation, reason = "inputs are 32-bit")]
+pub fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
 struct InputVisitor;
 
 impl<'de> Visitor<'de> for InputVisitor {
@@ -184,7 +190,7 @@ impl<'de> Visitor<'de> for InputVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Input, A::Error> {
         let mut values = Vec::new();
         while let Some(value) = seq.next_element()? {
-            values.push(value);
+            values.push(narrow(value));
         }
         Ok(Input::Vector(values))
     }
@@ -211,7 +217,10 @@ impl<'de> Visitor<'de> for InputVisitor {
                     .map(Input::Encoded)
                     .map_err(|error| de::Error::custom(format!("`image` is not base64: {error}")))
             }
-            (None, Some(shape), Some(values)) => Ok(Input::Raw { shape, values }),
+            (None, Some(shape), Some(values)) => {
+                let values: Vec<f64> = values;
+                Ok(Input::Raw { shape, values: values.into_iter().map(narrow).collect() })
+            }
             _ => Err(de::Error::custom("an input object has either `image`, or `shape` and `values`")),
         }
     }

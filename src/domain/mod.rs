@@ -25,7 +25,7 @@ pub use adapter::{Adapter, AdapterBlob};
 pub use base_model::{BaseModel, Figure, Limits, Manifest, Provenance};
 pub use clock::{Clock, IdSource, SeededIds, SystemClock, SystemIds, Timestamp};
 pub use id::{AdaptationId, AdapterId, InvalidId, KeyId, PredictionId, SupportId, TaskId, TenantId};
-pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite};
+pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};
 pub use learner::{BackboneConfig, GradOrder, HeadInit, LearnerConfig, Norm};
 pub use pixels::{PixelLimits, Pixels};

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::{Input, LabelQuality, Quality, Recipe};
+use crate::domain::{Input, LabelQuality, Quality, Recipe, narrow};
 use crate::service::{Answer, GivenExample, Prediction};
 
 /// One input, in a form that the base model takes.
@@ -43,14 +43,14 @@ pub struct ExampleBody {
     #[schema(example = "refund")]
     pub label: Option<String>,
     /// Its number, for regression.
-    pub value: Option<f32>,
+    pub value: Option<f64>,
     /// Your own name for it; unique within the task.
     pub external_id: Option<String>,
 }
 
 impl From<ExampleBody> for GivenExample {
     fn from(ExampleBody { input, label, value, external_id }: ExampleBody) -> Self {
-        Self { input, label, value, external_id }
+        Self { input, label, value: value.map(narrow), external_id }
     }
 }
 

@@ -14,12 +14,14 @@
 
 mod checkpoint;
 mod config;
+mod measure;
 mod outer;
 mod run;
 
 use std::path::PathBuf;
 
 pub use config::{EpisodeRange, TrainConfig, ValidationConfig};
+pub use measure::Measurement;
 pub use run::{Finished, Observer, Run, StepReport, Stop, ValidationReport};
 
 use crate::meta::bundle::BundleError;

@@ -1,0 +1,100 @@
+//! Episodes sent through a running server, as a tenant would send them.
+
+use serde_json::{Value, json};
+
+use super::CliError;
+use crate::domain::{InputSchema, Rows, Targets};
+use crate::meta::eval::{self, Estimate};
+use crate::trainer::Measurement;
+
+/// A server that is measured.
+pub struct Server<'a> {
+    agent: ureq::Agent,
+    url: String,
+    key: Option<&'a str>,
+    base_model: &'a str,
+}
+
+impl<'a> Server<'a> {
+    /// The server at `url`, by its base model of that name.
+    pub fn new(url: &str, key: Option<&'a str>, base_model: &'a str) -> Self {
+        let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build();
+        let url = format!("{}/v1/adapt-predict", url.trim_end_matches('/'));
+        Self { agent: config.new_agent(), url, key, base_model }
+    }
+
+    /// The mean over the same episodes, one after another.
+    pub fn measure(&self, measurement: &Measurement<'_>, progress: &dyn Fn(u64)) -> Result<Estimate, CliError> {
+        let input = measurement.tasks.input();
+        let mut figures = Vec::new();
+        for index in 0..measurement.episodes {
+            let episode = eval::episode(measurement.tasks, measurement.split, &measurement.spec, measurement.seed, index);
+            let support: Vec<Value> = inputs(&episode.support, &input)
+                .zip(targets(&episode.support_targets))
+                .map(|(input, (name, target))| json!({"input": input, name: target}))
+                .collect();
+            let query: Vec<Value> = inputs(&episode.query, &input).collect();
+            let recipe = json!(measurement.recipe);
+            let answer =
+                self.post(&json!({"base_model": self.base_model, "support": support, "query": query, "recipe": recipe, "top_k": 1}))?;
+            figures.push(judged(&answer, &episode.query_targets));
+            progress(index + 1);
+        }
+        Ok(Estimate::of(&figures))
+    }
+
+    fn post(&self, body: &Value) -> Result<Value, CliError> {
+        let failed = |reason: String| CliError::Usage(format!("{}: {reason}", self.url));
+        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
+        if let Some(key) = self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        let mut response = request.send(body.to_string()).map_err(|error| failed(error.to_string()))?;
+        let text =
+            response.body_mut().with_config().limit(1 << 28).read_to_string().map_err(|error| failed(error.to_string()))?;
+        let answer: Value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
+        if response.status().is_success() { Ok(answer) } else { Err(failed(answer["detail"].to_string())) }
+    }
+}
+
+fn inputs<'r>(rows: &'r Rows, schema: &InputSchema) -> impl Iterator<Item = Value> + use<'r> {
+    let shape = schema.row_shape();
+    let is_vector = shape.len() == 1;
+    (0..rows.len()).map(move |index| {
+        let values = rows.row(index);
+        // As doubles, so that no digit is lost however a server reads decimals.
+        let values: Vec<f64> = values.iter().copied().map(f64::from).collect();
+        if is_vector { json!(values) } else { json!({"shape": shape, "values": values}) }
+    })
+}
+
+fn targets(targets: &Targets) -> Box<dyn Iterator<Item = (&'static str, Value)> + '_> {
+    match targets {
+        Targets::Classes { labels, .. } => Box::new(labels.iter().map(|label| ("label", json!(class_name(*label))))),
+        Targets::Values(values) => Box::new(values.iter().map(|value| ("value", json!(f64::from(*value))))),
+    }
+}
+
+fn class_name(label: u32) -> String {
+    format!("c{label:03}")
+}
+
+/// As [`eval::score`] judges what the engine says.
+fn judged(answer: &Value, targets: &Targets) -> f64 {
+    let empty = Vec::new();
+    let predictions = answer["predictions"].as_array().unwrap_or(&empty);
+    match targets {
+        Targets::Classes { labels, .. } => {
+            let hits =
+                predictions.iter().zip(labels).filter(|(prediction, label)| prediction["label"] == class_name(**label)).count();
+            hits as f64 / labels.len() as f64
+        }
+        Targets::Values(values) => {
+            let error = |(prediction, value): (&Value, &f32)| {
+                let served: f32 = serde_json::from_value(prediction["value"].clone()).unwrap_or(f32::NAN);
+                f64::from(served - value).powi(2)
+            };
+            predictions.iter().zip(values).map(error).sum::<f64>() / values.len() as f64
+        }
+    }
+}
