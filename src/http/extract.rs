@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
+use super::object::Object;
 use super::problem::Problem;
 use crate::domain::TenantId;
 use crate::service::Service;
@@ -33,10 +34,13 @@ where
     }
 }
 
-/// A JSON body. An empty one is `{}`.
+/// Largest body that is parsed on a thread of the runtime: it takes well below a millisecond.
+const PARSED_AT_ONCE: usize = 64 << 10;
+
+/// A JSON body, an object. An empty one is `{}`.
 pub struct ApiJson<T>(pub T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for ApiJson<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -49,7 +53,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for ApiJson<T> {
         if !is_json {
             return Err(Problem::by_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
         }
-        parse(&bytes).map(Self)
+        if bytes.len() <= PARSED_AT_ONCE {
+            return parse(&bytes).map(Self);
+        }
+        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+        parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR))).map(Self)
     }
 }
 
@@ -60,11 +68,11 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let pointer: String = error.path().iter().map(pointer_segment).collect();
         let inner = error.into_inner();
         if inner.is_data() {
-            Problem::wrong_shape(pointer, inner.to_string())
+            Problem::wrong_form(pointer, inner.to_string())
         } else {
             Problem::malformed("malformed_json", &pointer, inner.to_string())
         }

@@ -6,6 +6,7 @@
 //! Deliberately absent: business rules, SQL, tensors.
 
 mod extract;
+mod object;
 mod page;
 mod problem;
 mod routes;

@@ -19,10 +19,12 @@ use utoipa::ToSchema;
 use super::REQUEST_ID;
 use crate::domain::Invalid;
 use crate::service::ServiceError;
-use crate::store::StoreError;
 
 /// Where problem types are described.
 pub const TYPES: &str = "/problems/";
+
+/// Most characters of a text in a problem.
+const LONGEST_TEXT: usize = 500;
 
 /// What went wrong, on its way to the client.
 #[derive(Clone, Debug)]
@@ -81,9 +83,9 @@ impl Problem {
         Self { errors, ..Self::new(StatusCode::BAD_REQUEST, code, detail) }
     }
 
-    /// A body whose JSON has the wrong shape: `422`.
-    pub fn wrong_shape(pointer: String, detail: String) -> Self {
-        let errors = vec![Fault { pointer, code: "wrong_shape".to_owned(), detail: detail.clone() }];
+    /// A body that is JSON of another form than the one that is taken: `422`.
+    pub fn wrong_form(pointer: String, detail: String) -> Self {
+        let errors = vec![Fault { pointer, code: "wrong_form".to_owned(), detail: detail.clone() }];
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_values", detail) }
     }
 
@@ -115,10 +117,10 @@ impl Problem {
             title: self.status.canonical_reason().unwrap_or("Unknown"),
             status: self.status.as_u16(),
             code: self.code,
-            detail: self.detail,
+            detail: shortened(self.detail),
             retryable: self.retry_after.is_some(),
             request_id,
-            errors: self.errors,
+            errors: self.errors.into_iter().map(Fault::shortened).collect(),
         }
     }
 }
@@ -141,10 +143,13 @@ impl From<ServiceError> for Problem {
                 retry_after: Some(retry_after),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
             },
-            E::Failed(_) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "adaptation_failed", detail),
+            E::Failed(failure) => Self {
+                errors: vec![Fault { pointer: String::new(), code: failure.code, detail: failure.detail }],
+                ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "adaptation_failed", detail)
+            },
             E::Lost => Self { retry_after: retry(1), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", detail) },
-            E::Store(StoreError::Corrupt(_)) => {
-                error!(error = detail, "an adapter is corrupt");
+            E::Damaged(_) => {
+                error!(error = detail, "an adapter is damaged");
                 let detail = "the stored adapter is damaged; adapt the task again".to_owned();
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "adapter_corrupt", detail)
             }
@@ -161,6 +166,20 @@ impl From<ServiceError> for Problem {
                 Self::by_status(StatusCode::INTERNAL_SERVER_ERROR)
             }
         }
+    }
+}
+
+impl Fault {
+    fn shortened(self) -> Self {
+        Self { pointer: shortened(self.pointer), code: self.code, detail: shortened(self.detail) }
+    }
+}
+
+/// Messages quote the request, and the quoted part can be as long as the request.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(LONGEST_TEXT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{Adapter, AdapterBlob, TaskId, TenantId};
-use crate::store::StoreError;
 
 use super::TaskView;
 
@@ -52,14 +51,10 @@ impl Service {
     /// An adapter's bytes: from memory, or verified from the store. `adapter` was found for this tenant.
     pub(super) async fn load_adapter(&self, tenant: TenantId, adapter: &Adapter) -> Result<AdapterBlob> {
         let load = async {
-            let blob = self.store.load_adapter(tenant, adapter.id).await.map_err(ServiceError::from)?;
+            let blob = self.store.load_adapter(tenant, adapter.id).await?;
             blob.ok_or(ServiceError::NotFound("adapter"))
         };
-        let loaded = self.adapters.try_get_with(adapter.id, load).await;
-        loaded.map_err(|shared: Arc<ServiceError>| match &*shared {
-            ServiceError::NotFound(what) => ServiceError::NotFound(what),
-            ServiceError::Store(StoreError::Corrupt(id)) => ServiceError::Store(StoreError::Corrupt(*id)),
-            other => ServiceError::Internal(other.to_string()),
-        })
+        // All who waited for one load share its error.
+        self.adapters.try_get_with(adapter.id, load).await.map_err(|shared: Arc<ServiceError>| (*shared).clone())
     }
 }

@@ -1,13 +1,14 @@
 //! Why a use case failed: one variant for each thing that the caller can do about it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{Failure, Fault, Invalid};
+use crate::domain::{AdapterId, Failure, Fault, Invalid};
 use crate::engine::EngineError;
 use crate::store::StoreError;
 
 /// Why a use case failed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The request's values are wrong: mend them.
     #[error("{}", .0.first().map_or_else(String::new, ToString::to_string))]
@@ -43,7 +44,10 @@ pub enum ServiceError {
     Lost,
     /// The database is away or in disorder.
     #[error("store: {0}")]
-    Store(StoreError),
+    Store(Arc<StoreError>),
+    /// An adapter's bytes are not the ones that were stored: adapt the task again.
+    #[error("adapter {0} is damaged")]
+    Damaged(AdapterId),
     /// A fault of ours.
     #[error("internal: {0}")]
     Internal(String),
@@ -62,7 +66,8 @@ impl From<StoreError> for ServiceError {
             StoreError::Full { what, limit } => {
                 Fault::TooMany { what, given: limit.saturating_add(1), limit }.at("").into()
             }
-            other => Self::Store(other),
+            StoreError::Corrupt(adapter) => Self::Damaged(adapter),
+            other => Self::Store(Arc::new(other)),
         }
     }
 }

@@ -2,5 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy knows the functions that are tests, not those that tests call")]
 
+mod http;
 mod postgres;
 mod store;

@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 use crate::domain::{Input, Kind, TaskId};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, Caller};
+use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, QualityBody, RecipeBody};
 use crate::service::{AdaptPredict, AdaptPredicted, Predict, Predicted, Service};
@@ -77,12 +78,13 @@ struct AdaptPredictBody {
     #[schema(value_type = Option<String>, example = "classification")]
     kind: Option<Kind>,
     /// What to adapt to.
+    #[serde(deserialize_with = "object::each")]
     support: Vec<ExampleBody>,
     /// What to predict.
     #[schema(value_type = Vec<InputDoc>, min_items = 1)]
     query: Vec<Input>,
     /// How to adapt.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     recipe: RecipeBody,
     /// Most scores of each prediction; all by default.
     #[schema(minimum = 1)]

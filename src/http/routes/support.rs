@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use crate::domain::{Input, Support, SupportId, Target, TaskId, Timestamp};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller};
+use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, ExampleBody, InputDoc};
@@ -26,6 +27,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 struct AddSupportBody {
     /// All of them are added, or none.
     #[schema(min_items = 1)]
+    #[serde(deserialize_with = "object::each")]
     examples: Vec<ExampleBody>,
 }
 

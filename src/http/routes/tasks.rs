@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use crate::domain::{Kind, Task, TaskId, TaskPatch, Timestamp};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch};
+use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, ExampleBody};
@@ -41,7 +42,7 @@ struct CreateTaskBody {
     #[serde(default)]
     metadata: Map<String, Value>,
     /// First examples.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::each")]
     support: Vec<ExampleBody>,
 }
 

@@ -1,0 +1,148 @@
+//! Adaptations: waited for, polled, called off, refused.
+
+use serde_json::json;
+
+use super::app::{Settings, TestApp};
+use super::samples::each;
+
+/// Longer than any adaptation of a test takes.
+const LONG: &str = "wait=20";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_preference_an_adaptation_is_accepted_and_polled() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+
+    let accepted = app.post(&format!("{task}/adaptations"), json!({"seed": 3})).await;
+    let place = accepted.header("location").to_owned();
+    let _runners = app.runners(1);
+    let polled = app.ended(&place).await;
+
+    assert_eq!((accepted.ok(202)["status"].clone(), accepted.header("retry-after")), (json!("queued"), "1"));
+    assert_eq!(accepted.header("preference-applied"), "");
+    assert_eq!((&polled["result"]["version"], &polled["recipe"]), (&json!(1), &json!({"seed": 3})));
+    assert_eq!(polled["status"], "succeeded");
+    assert_eq!((&polled["attempt"], &polled["error"]), (&json!(1), &json!(null)));
+    assert!(polled["finished_at"].is_string(), "{polled}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_that_runs_out_answers_202() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+
+    let answer = app.call("POST", &format!("{task}/adaptations")).header("prefer", "wait=0").send().await;
+
+    assert_eq!(answer.ok(202)["status"], "queued");
+    assert_eq!(answer.header("preference-applied"), "wait=0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_is_cut_to_the_longest_that_is_granted() {
+    let mut settings = Settings::idle();
+    settings.http.max_wait_s = 0;
+    let app = TestApp::with(settings).await;
+    let task = app.task().await;
+
+    let answer = app.call("POST", &format!("{task}/adaptations")).header("prefer", "wait=3600").send().await;
+
+    answer.ok(202);
+    assert_eq!(answer.header("preference-applied"), "wait=0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_equal_adaptation_finds_the_adapter_that_is_there() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+
+    let versions = [app.adapt(&task).await, app.adapt(&task).await];
+    app.add(&task, [9.0, 9.0], "high").await;
+
+    assert_eq!(versions, [1, 1]);
+    assert_eq!(app.adapt(&task).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_adaptation_leaves_nothing() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    let place = app.post(&format!("{task}/adaptations"), json!({})).await.header("location").to_owned();
+
+    let cancelled = app.post(&format!("{place}/cancel"), json!({})).await.ok(200);
+    let _runners = app.runners(1);
+    let version = app.adapt(&task).await;
+
+    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!(app.get(&place).await.ok(200)["status"], "cancelled");
+    assert_eq!(version, 1);
+}
+
+/// Id of the job that waits, once there is one.
+async fn queued(app: &TestApp) -> String {
+    loop {
+        let list = app.get("/v1/adaptations?status=queued").await.ok(200);
+        if let Some(id) = list["data"][0]["id"].as_str() {
+            return id.to_owned();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_who_waits_hears_of_a_cancellation() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    let cancel = async { app.post(&format!("/v1/adaptations/{}/cancel", queued(&app).await), json!({})).await };
+
+    let call = app.call("POST", &format!("{task}/adaptations")).header("prefer", LONG);
+    let (waited, cancelled) = tokio::join!(call.send(), cancel);
+
+    assert_eq!(waited.ok(201)["status"], "cancelled");
+    assert_eq!(cancelled.ok(200)["status"], "cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adaptation_that_fails_while_it_is_waited_for_is_a_problem() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    // Its examples go between its submission and its start.
+    let take_away = async {
+        let job = queued(&app).await;
+        for example in each(&app.get(&format!("{task}/support")).await.ok(200), "id") {
+            app.delete(&format!("{task}/support/{}", example.as_str().unwrap())).await.ok(204);
+        }
+        let _runners = app.runners(1);
+        app.ended(&format!("/v1/adaptations/{job}")).await
+    };
+
+    let call = app.call("POST", &format!("{task}/adaptations")).header("prefer", LONG);
+    let (waited, job) = tokio::join!(call.send(), take_away);
+
+    let problem = waited.problem(422, "adaptation_failed");
+    assert_eq!(job["status"], "failed");
+    assert_eq!(
+        (&job["error"]["code"], &problem["errors"][0]["code"]),
+        (&json!("empty_support"), &json!("empty_support"))
+    );
+    assert_eq!(problem["detail"], job["error"]["detail"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_can_be_of_one_task_and_one_status() {
+    let app = TestApp::with(Settings::idle()).await;
+    let (one, other) = (app.task().await, app.task().await);
+    let mut made = Vec::new();
+    for task in [&one, &one, &other] {
+        made.push(app.post(&format!("{task}/adaptations"), json!({})).await.ok(202)["id"].clone());
+    }
+    app.post(&format!("/v1/adaptations/{}/cancel", made[0].as_str().unwrap()), json!({})).await.ok(200);
+    let id = one.trim_start_matches("/v1/tasks/");
+
+    let of_task = app.get(&format!("/v1/adaptations?task={id}")).await.ok(200);
+    let queued = app.get(&format!("/v1/adaptations?task={id}&status=queued")).await.ok(200);
+    let page = app.get("/v1/adaptations?limit=1").await.ok(200);
+    let next = app.get(&format!("/v1/adaptations?limit=1&after={}", page["next_cursor"].as_str().unwrap())).await;
+
+    assert_eq!(each(&of_task, "id"), [made[1].clone(), made[0].clone()]);
+    assert_eq!(each(&queued, "id"), [made[1].clone()]);
+    assert_eq!((each(&page, "id"), each(&next.ok(200), "id")), (vec![made[2].clone()], vec![made[1].clone()]));
+}

@@ -1,0 +1,77 @@
+//! Small base models with fresh θ: what they answer is beside the point, that they answer is not.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use imprint::config::{DeviceSetting, EngineConfig};
+use imprint::domain::{
+    BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Limits, Manifest, Norm, Polarity, Provenance,
+};
+use imprint::engine::Engine;
+use imprint::meta::model::Architecture;
+use imprint::meta::{Model, bundle};
+use tch::Device;
+
+pub const MAX_SUPPORT: usize = 20;
+pub const MAX_LABELS: usize = 4;
+pub const MAX_QUERY: usize = 8;
+/// Rows and columns of an image.
+pub const SIDE: u32 = 16;
+
+/// An engine of two workers that all tests share: it remembers nothing from one command to the next.
+pub fn engine() -> Engine {
+    static SHARED: OnceLock<Engine> = OnceLock::new();
+    SHARED.get_or_init(|| start(2, 256)).clone()
+}
+
+/// An engine with the base models `line`, `marks`, `pair` and `plane`.
+pub fn start(workers: usize, engine_queue: usize) -> Engine {
+    let folder = tempfile::tempdir().unwrap();
+    let closed_form = LearnerConfig::Protonet {};
+    let small = BackboneConfig::Mlp { hidden: vec![16] };
+    let gradient = LearnerConfig::Maml {
+        inner_steps: 2,
+        inner_lr: 0.1,
+        order: GradOrder::First,
+        head_init: HeadInit::Learned { way: 2 },
+    };
+    let image =
+        InputSchema::Image { channels: 1, height: SIDE as usize, width: SIDE as usize, polarity: Polarity::Ink };
+    let conv = BackboneConfig::Conv4 { filters: 4, norm: Norm::Running };
+    for (name, input, kind, backbone, learner) in [
+        ("line", InputSchema::Vector { width: 1 }, Kind::Regression, small.clone(), LearnerConfig::R2d2 {}),
+        ("marks", image, Kind::Classification, conv, closed_form.clone()),
+        ("pair", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), gradient),
+        ("plane", InputSchema::Vector { width: 2 }, Kind::Classification, small, closed_form),
+    ] {
+        let model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();
+        bundle::write(&folder.path().join(name), manifest(name, &model.architecture), &model).unwrap();
+    }
+    let models = folder.path().to_owned();
+    Engine::start(&EngineConfig { models, device: DeviceSetting::Cpu, workers, engine_queue }).unwrap()
+}
+
+fn manifest(name: &str, architecture: &Architecture) -> Manifest {
+    Manifest {
+        format: bundle::FORMAT,
+        name: name.to_owned(),
+        version: "1".to_owned(),
+        description: "A base model of the tests.".to_owned(),
+        input: architecture.input.clone(),
+        kinds: vec![architecture.kind],
+        backbone: architecture.backbone.clone(),
+        learner: architecture.learner.clone(),
+        limits: Limits { max_support: MAX_SUPPORT, max_labels: MAX_LABELS, max_query: MAX_QUERY },
+        theta_sha256: String::new(), // the writer's to fill in
+        provenance: Provenance {
+            config: serde_json::Value::Null,
+            seed: 7,
+            outer_steps: 0,
+            best_step: 0,
+            data: BTreeMap::new(),
+            program: "tests".to_owned(),
+            commit: None,
+        },
+        figures: Vec::new(),
+    }
+}

@@ -1,0 +1,14 @@
+//! The HTTP API over everything below it, with the real engine and a real database.
+
+mod adaptations;
+mod app;
+mod bases;
+mod contract;
+mod life;
+mod malformed;
+mod predictions;
+mod samples;
+mod story;
+mod support;
+mod tasks;
+mod tenants;
