@@ -2,7 +2,7 @@
 //!
 //! # Adding a backbone
 //! 1. A file here with `impl Backbone`.
-//! 2. A variant in [`BackboneConfig`](crate::domain::BackboneConfig); the `match` in [`build`] does not compile until
+//! 2. A variant in [`BackboneConfig`]; the `match` in [`build`] does not compile until
 //!    it has an arm.
 //! 3. A line in the conformance table, `tests/it/learners.rs`.
 

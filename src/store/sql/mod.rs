@@ -1,4 +1,4 @@
-//! [`SqlStore`]: the one implementation of [`Store`], over either database.
+//! [`SqlStore`]: the one implementation of [`Store`](crate::store::Store), over either database.
 //!
 //! The statements are written once, in SQL that both databases speak, one file a noun; what truly differs (how to
 //! connect, the clock, the words for locks) is in [`dialect`]. Here is what holds them together: which pool a call
