@@ -42,7 +42,8 @@ impl Measurement<'_> {
         let work = move || -> Result<Vec<(u64, f64)>, EvalError> {
             tch::set_num_threads(1);
             let theta = checkpoint::from_bytes(theta, device)?;
-            let model = Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built");
+            let model =
+                Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built");
             let mut figures = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);

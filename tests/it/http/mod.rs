@@ -5,6 +5,7 @@ mod app;
 mod bases;
 mod contract;
 mod life;
+mod log;
 mod malformed;
 mod predictions;
 mod samples;
