@@ -102,8 +102,8 @@ struct Line {
 impl Eval {
     /// Measures and prints.
     pub fn run(self) -> Result<(), CliError> {
-        let (base, model) = bundle::load(&self.models.join(&self.base_model), Device::Cpu)
-            .map_err(crate::trainer::TrainError::from)?;
+        let (base, model) =
+            bundle::load(&self.models.join(&self.base_model), Device::Cpu).map_err(crate::trainer::TrainError::from)?;
         let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())
             .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
         let tasks = task::open(&config.task, &self.data).map_err(crate::trainer::TrainError::from)?;
@@ -112,7 +112,10 @@ impl Eval {
             out::note(format!("three adaptations are drawn in {}", path.display()));
         }
         if self.episodes < FEWEST_EPISODES {
-            out::note(format!("{} episodes make a wide interval; {FEWEST_EPISODES} are the field's fewest", self.episodes));
+            out::note(format!(
+                "{} episodes make a wide interval; {FEWEST_EPISODES} are the field's fewest",
+                self.episodes
+            ));
         }
         out::note(tasks.describe(self.split));
         let settings = match (self.way, self.shot) {
@@ -188,7 +191,8 @@ impl Eval {
             "episodes",
             "s"
         ));
-        let shown = |estimate: &Option<Estimate>| estimate.map_or_else(|| "-".to_owned(), |figure| figure_text(&figure, kind));
+        let shown =
+            |estimate: &Option<Estimate>| estimate.map_or_else(|| "-".to_owned(), |figure| figure_text(&figure, kind));
         for line in lines {
             let served = if self.server.is_some() { shown(&line.served) } else { String::new() };
             out::line(format!(

@@ -37,7 +37,9 @@ pub fn adaptations(
     path: &Path,
 ) -> Result<(), CliError> {
     if model.architecture.input.row_shape() != [1] || model.architecture.learner.inner_steps().is_none() {
-        return Err(CliError::Usage("--plot draws gradient learners on one number; this base model is not one".to_owned()));
+        return Err(CliError::Usage(
+            "--plot draws gradient learners on one number; this base model is not one".to_owned(),
+        ));
     }
     // A font that is registered already is the same one.
     let _ = register_font("sans-serif", FontStyle::Normal, FONT);
@@ -45,7 +47,9 @@ pub fn adaptations(
     let drawn = draw(model, tasks, config, seed, steps, &mut pixels);
     drawn.map_err(|error| CliError::Usage(format!("--plot: {error}")))?;
     let image = RgbImage::from_raw(WIDTH, HEIGHT, pixels).expect("a buffer of this size");
-    image.save_with_format(path, ImageFormat::Png).map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))
+    image
+        .save_with_format(path, ImageFormat::Png)
+        .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))
 }
 
 fn draw(
@@ -79,7 +83,13 @@ fn draw(
             .x_label_area_size(38)
             .y_label_area_size(48)
             .build_cartesian_2d(left..right, low - margin..high + margin)?;
-        chart.configure_mesh().light_line_style(WHITE).x_desc("x").y_desc("y").label_style(("sans-serif", 15)).draw()?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc("x")
+            .y_desc("y")
+            .label_style(("sans-serif", 15))
+            .draw()?;
         let lines = [
             ("truth", truth, BLACK.stroke_width(2)),
             ("before adaptation", before, RGBColor(150, 150, 150).stroke_width(2)),

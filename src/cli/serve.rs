@@ -8,12 +8,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
 use super::{CliError, out};
-use crate::config::{EngineConfig, HttpConfig, ServiceConfig, StoreConfig};
+use crate::config::{EngineConfig, HttpConfig, LogConfig, ServiceConfig, StoreConfig};
 use crate::domain::{IdSource, SystemClock, SystemIds};
 use crate::engine::Engine;
 use crate::service::{Runners, Service};
-use crate::telemetry::{self, LogConfig};
-use crate::{http, store};
+use crate::{http, store, telemetry};
 
 /// Serves the HTTP API.
 ///

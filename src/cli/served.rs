@@ -28,7 +28,8 @@ impl<'a> Server<'a> {
         let input = measurement.tasks.input();
         let mut figures = Vec::new();
         for index in 0..measurement.episodes {
-            let episode = eval::episode(measurement.tasks, measurement.split, &measurement.spec, measurement.seed, index);
+            let episode =
+                eval::episode(measurement.tasks, measurement.split, &measurement.spec, measurement.seed, index);
             let support: Vec<Value> = inputs(&episode.support, &input)
                 .zip(targets(&episode.support_targets))
                 .map(|(input, (name, target))| json!({"input": input, name: target}))
@@ -50,8 +51,12 @@ impl<'a> Server<'a> {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         let mut response = request.send(body.to_string()).map_err(|error| failed(error.to_string()))?;
-        let text =
-            response.body_mut().with_config().limit(1 << 28).read_to_string().map_err(|error| failed(error.to_string()))?;
+        let text = response
+            .body_mut()
+            .with_config()
+            .limit(1 << 28)
+            .read_to_string()
+            .map_err(|error| failed(error.to_string()))?;
         let answer: Value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
         if response.status().is_success() { Ok(answer) } else { Err(failed(answer["detail"].to_string())) }
     }
@@ -85,8 +90,11 @@ fn judged(answer: &Value, targets: &Targets) -> f64 {
     let predictions = answer["predictions"].as_array().unwrap_or(&empty);
     match targets {
         Targets::Classes { labels, .. } => {
-            let hits =
-                predictions.iter().zip(labels).filter(|(prediction, label)| prediction["label"] == class_name(**label)).count();
+            let hits = predictions
+                .iter()
+                .zip(labels)
+                .filter(|(prediction, label)| prediction["label"] == class_name(**label))
+                .count();
             hits as f64 / labels.len() as f64
         }
         Targets::Values(values) => {

@@ -5,10 +5,12 @@
 
 mod engine;
 mod http;
+mod log;
 mod service;
 mod store;
 
 pub use engine::{DeviceSetting, EngineConfig};
 pub use http::HttpConfig;
+pub use log::{LogConfig, LogFormat};
 pub use service::{Auth, ServiceConfig};
 pub use store::StoreConfig;
