@@ -2,7 +2,7 @@
 
 mod adaptations;
 mod app;
-mod bases;
+pub mod bases;
 mod contract;
 mod life;
 mod log;
