@@ -15,6 +15,10 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_MAX_BODY_BYTES", default_value_t = 16 << 20)]
     pub max_body_bytes: usize,
 
+    /// Requests at a time; one more is answered 503. Each may hold a body of the largest size in memory.
+    #[arg(long, env = "IMPRINT_MAX_REQUESTS", default_value_t = 512)]
+    pub max_requests: usize,
+
     /// Longest time from a request's first byte to its answer, in milliseconds.
     #[arg(long, env = "IMPRINT_REQUEST_TIMEOUT_MS", default_value_t = 60_000)]
     pub request_timeout_ms: u64,
@@ -33,6 +37,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             max_body_bytes: 16 << 20,
+            max_requests: 512,
             request_timeout_ms: 60_000,
             max_wait_s: 30,
             drain_s: 30,

@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: business rules, SQL, tensors.
 
+mod admission;
 mod extract;
 mod object;
 mod page;
@@ -20,14 +21,16 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderName, Request, StatusCode};
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::Response;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use tower_http::timeout::TimeoutLayer;
 use tower_http::trace::TraceLayer;
-use tracing::{Span, info_span};
+use tracing::{Span, info, info_span};
 
 use crate::config::HttpConfig;
 use crate::domain::{IdSource, hex};
@@ -50,6 +53,7 @@ pub struct AppState {
 pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Router {
     let timeout = Duration::from_millis(config.request_timeout_ms);
     let max_body = config.max_body_bytes;
+    let places = Arc::new(Semaphore::new(config.max_requests));
     let state = AppState { service, config: Arc::new(config) };
     // Each layer is inside the one below it.
     routes::router()
@@ -57,8 +61,9 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(DefaultBodyLimit::max(max_body))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
         .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(places, admission::admit))
         .layer(from_fn(problem::render))
-        .layer(TraceLayer::new_for_http().make_span_with(request_span))
+        .layer(TraceLayer::new_for_http().make_span_with(request_span).on_response(answered).on_failure(()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))
         .layer(from_fn(problem::check_request_id))
@@ -79,6 +84,11 @@ fn request_span(request: &Request<Body>) -> Span {
     let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("unmatched", |path| path.as_str());
     let id = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
     info_span!("request", http.method = %request.method(), http.route = route, request.id = id)
+}
+
+/// One line a request. Why it failed was logged where it failed.
+fn answered(response: &Response, took: Duration, _: &Span) {
+    info!(http.status = response.status().as_u16(), http.took_ms = took.as_secs_f64() * 1e3, "answered");
 }
 
 #[derive(Clone)]

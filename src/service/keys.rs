@@ -1,13 +1,20 @@
 //! Tenants and their keys.
 
+use std::time::Duration;
+
 use super::inputs::check_name;
 use super::{Result, Service, ServiceError};
 use crate::config::Auth;
-use crate::domain::{ApiKey, Clock, IdSource, KeyRecord, Tenant, TenantId};
+use crate::domain::{ApiKey, Clock, IdSource, KeyId, KeyRecord, Tenant, TenantId};
 use crate::store::{Store, StoreError};
 
 /// The tenant that everyone is when `auth` is `open`.
 const OPEN_TENANT: &str = "default";
+
+/// How long a key's record is taken without another look into the store: no longer than this is a withdrawn key valid.
+pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(30);
+/// Most keys that are remembered.
+pub(super) const REMEMBERED: u64 = 10_000;
 
 /// A key as it is shown, once.
 pub struct KeyMade {
@@ -34,13 +41,30 @@ impl Service {
     /// [`ServiceError::Unauthenticated`] for no key, a malformed one, an unknown one and a wrong one alike.
     pub async fn authenticate(&self, credential: Option<&str>) -> Result<TenantId> {
         match self.config.auth {
-            Auth::Open => Ok(find_or_create(&*self.store, &*self.clock, &*self.ids, OPEN_TENANT).await?.id),
+            Auth::Open => {
+                let find = async || {
+                    let found = find_or_create(&*self.store, &*self.clock, &*self.ids, OPEN_TENANT).await;
+                    found.map(|tenant| tenant.id)
+                };
+                self.open_tenant.get_or_try_init(find).await.copied()
+            }
             Auth::Keys => {
                 let key = credential.and_then(ApiKey::parse).ok_or(ServiceError::Unauthenticated)?;
-                let record = self.store.find_key(key.id()).await?.ok_or(ServiceError::Unauthenticated)?;
+                let record = self.key_record(key.id()).await?.ok_or(ServiceError::Unauthenticated)?;
                 if key.matches(&record) { Ok(record.tenant) } else { Err(ServiceError::Unauthenticated) }
             }
         }
+    }
+
+    async fn key_record(&self, id: KeyId) -> Result<Option<KeyRecord>> {
+        if let Some(record) = self.keys.get(&id).await {
+            return Ok(Some(record));
+        }
+        let found = self.store.find_key(id).await?;
+        if let Some(record) = &found {
+            self.keys.insert(id, record.clone()).await;
+        }
+        Ok(found)
     }
 }
 

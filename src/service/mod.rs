@@ -18,10 +18,10 @@ mod tasks;
 use std::sync::Arc;
 
 use moka::future::Cache;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 
 use crate::config::ServiceConfig;
-use crate::domain::{AdapterBlob, AdapterId, BaseModel, Clock, Fault, IdSource};
+use crate::domain::{AdapterBlob, AdapterId, BaseModel, Clock, Fault, IdSource, KeyId, KeyRecord, TenantId};
 use crate::engine::Engine;
 use crate::store::Store;
 
@@ -50,6 +50,10 @@ pub struct Service {
     decoders: Arc<Semaphore>,
     /// Bytes of adapters, which never change; many misses for one adapter are one load.
     adapters: Cache<AdapterId, AdapterBlob>,
+    /// Records of keys, for a short while.
+    keys: Cache<KeyId, KeyRecord>,
+    /// The tenant of an open server, once it is known.
+    open_tenant: Arc<OnceCell<TenantId>>,
     hints: Arc<Hints>,
 }
 
@@ -83,6 +87,8 @@ impl Service {
             config: Arc::new(config),
             decoders: Arc::new(Semaphore::new(decoders)),
             adapters,
+            keys: Cache::builder().max_capacity(keys::REMEMBERED).time_to_live(keys::TRUSTED_FOR).build(),
+            open_tenant: Arc::default(),
             hints: Arc::default(),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
@@ -74,7 +74,8 @@ impl Service {
     /// Runs one claimed job to its end and tells the store.
     async fn work_off(&self, claim: Claim, lease: Duration) {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
-        let mut beat = interval((lease / 3).max(Duration::from_millis(100)));
+        let rest = (lease / 3).max(Duration::from_millis(100));
+        let mut beat = interval_at(Instant::now() + rest, rest);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let work = self.adapt_claimed(&claim);
         tokio::pin!(work);

@@ -1,6 +1,7 @@
 //! Small base models with fresh θ: what they answer is beside the point, that they answer is not.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::OnceLock;
 
 use imprint::config::{DeviceSetting, EngineConfig};
@@ -24,9 +25,16 @@ pub fn engine() -> Engine {
     SHARED.get_or_init(|| start(2, 256)).clone()
 }
 
-/// An engine with the base models `line`, `marks`, `pair` and `plane`.
+/// An engine with those base models.
 pub fn start(workers: usize, engine_queue: usize) -> Engine {
     let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let models = folder.path().to_owned();
+    Engine::start(&EngineConfig { models, device: DeviceSetting::Cpu, workers, engine_queue }).unwrap()
+}
+
+/// Writes the base models `line`, `marks`, `pair` and `plane`.
+pub fn write(folder: &Path) {
     let closed_form = LearnerConfig::Protonet {};
     let small = BackboneConfig::Mlp { hidden: vec![16] };
     let gradient = LearnerConfig::Maml {
@@ -45,10 +53,8 @@ pub fn start(workers: usize, engine_queue: usize) -> Engine {
         ("plane", InputSchema::Vector { width: 2 }, Kind::Classification, small, closed_form),
     ] {
         let model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();
-        bundle::write(&folder.path().join(name), manifest(name, &model.architecture), &model).unwrap();
+        bundle::write(&folder.join(name), manifest(name, &model.architecture), &model).unwrap();
     }
-    let models = folder.path().to_owned();
-    Engine::start(&EngineConfig { models, device: DeviceSetting::Cpu, workers, engine_queue }).unwrap()
 }
 
 fn manifest(name: &str, architecture: &Architecture) -> Manifest {

@@ -41,6 +41,28 @@ async fn a_request_that_takes_too_long_is_a_problem() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_request_too_many_is_turned_away_at_once_and_the_server_is_well() {
+    let mut app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    app.listen_with(HttpConfig { max_requests: 1, ..HttpConfig::default() });
+    // It waits for a job that nobody runs, until it is given up.
+    let waiting = app.call("POST", &format!("{task}/adaptations")).header("prefer", "wait=30").send();
+    let others = async {
+        while app.stored().await[2] == 0 {}
+        (app.get("/v1/whoami").await, app.get("/livez").await, app.get("/readyz").await)
+    };
+
+    let (refused, lives, ready) = tokio::select! {
+        answers = others => answers,
+        _ = waiting => panic!("there is nobody to run it"),
+    };
+
+    assert_eq!(refused.problem(503, "overloaded")["retryable"], true);
+    assert_eq!((lives.status, ready.status), (200, 200));
+    app.get("/v1/whoami").await.ok(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_engine_answers_503_with_retry_after_and_finishes_what_it_accepted() {
     let app = Arc::new(TestApp::with(Settings { engine: bases::start(1, 1), ..Settings::idle() }).await);
     let slow = with(with(adapt_predict(), "/base_model", json!("pair")), "/recipe", json!({"inner_steps": 50}));

@@ -2,9 +2,10 @@
 
 mod adaptations;
 mod app;
-mod bases;
+pub mod bases;
 mod contract;
 mod life;
+mod log;
 mod malformed;
 mod predictions;
 mod samples;
