@@ -1,0 +1,140 @@
+//! One table: what every learner keeps to.
+
+use imprint::domain::{Kind, LearnerConfig, Recipe, Rows, SupportSet, Targets};
+use imprint::meta::{Episode, Model, Phase, batch, learner};
+use imprint::nn::{Params, bridge, checkpoint};
+use tch::Device;
+
+use crate::models::{conv4, episode, learners, mlp};
+
+/// Largest difference between a task that is stacked with others and the same task alone: sums in another order.
+const STACKING: f32 = 2e-3;
+/// Largest difference between a closed form and what it stands for.
+const CLOSED_FORM: f32 = 2e-3;
+
+/// Every learner on every backbone that suits it, with the width of its rows.
+fn table() -> Vec<(Model, usize)> {
+    let vectors = learners().into_iter().map(|learner| (mlp(learner, Kind::Classification), 3));
+    vectors.chain(learners().into_iter().map(|learner| (conv4(learner), 256))).collect()
+}
+
+fn name(model: &Model) -> String {
+    format!("{:?} on {:?}", model.architecture.learner, model.architecture.backbone)
+}
+
+fn support(episode: &Episode) -> SupportSet {
+    SupportSet::new(&episode.support, &episode.support_targets).unwrap()
+}
+
+fn bytes(params: &Params) -> Vec<u8> {
+    checkpoint::to_bytes(params, &[]).unwrap()
+}
+
+fn adapted(model: &Model, episode: &Episode) -> Params {
+    model.adapt(&support(episode), &Recipe::default(), Phase::Serve).unwrap()
+}
+
+#[test]
+fn any_number_of_classes_and_uneven_shots_are_served() {
+    for (model, width) in table() {
+        for shots in [&[1, 1][..], &[3, 1, 2], &[1, 2, 3, 4, 5, 6, 1]] {
+            let episode = episode(width, shots, 2, 3);
+            let outputs = model.predict(&adapted(&model, &episode), &episode.query, Phase::Serve).unwrap();
+            assert_eq!((outputs.width, outputs.rows().len()), (shots.len(), 2 * shots.len()), "{}", name(&model));
+            assert!(outputs.values.iter().all(|value| value.is_finite()), "{}", name(&model));
+        }
+    }
+}
+
+#[test]
+fn the_same_support_set_in_another_order_leaves_the_same_bytes() {
+    for (model, width) in table() {
+        let episode = episode(width, &[2, 3, 1], 2, 4);
+        let Targets::Classes { labels, way } = &episode.support_targets else { panic!("classes") };
+        let reversed: Vec<usize> = (0..labels.len()).rev().collect();
+        let rows = reversed.iter().flat_map(|&row| episode.support.row(row).to_vec()).collect();
+        let turned = Episode {
+            support: Rows::new(width, rows).unwrap(),
+            support_targets: Targets::Classes { labels: reversed.iter().map(|&row| labels[row]).collect(), way: *way },
+            ..episode.clone()
+        };
+        assert_eq!(bytes(&adapted(&model, &episode)), bytes(&adapted(&model, &turned)), "{}", name(&model));
+    }
+}
+
+#[test]
+fn adapting_leaves_theta_unchanged_and_no_graph_behind() {
+    for (model, width) in table() {
+        let before = bytes(&model.theta);
+        let adapter = adapted(&model, &episode(width, &[2, 2], 2, 5));
+        assert_eq!(before, bytes(&model.theta), "{}", name(&model));
+        assert!(adapter.tensors().all(|tensor| !tensor.requires_grad()), "{}", name(&model));
+    }
+}
+
+#[test]
+fn a_query_rows_answer_does_not_depend_on_its_neighbours() {
+    for (model, width) in table() {
+        let episode = episode(width, &[2, 3, 1], 4, 6);
+        let adapter = adapted(&model, &episode);
+        let together = model.predict(&adapter, &episode.query, Phase::Serve).unwrap();
+        for (index, row) in together.rows().enumerate() {
+            let alone = Rows::new(width, episode.query.row(index).to_vec()).unwrap();
+            let alone = model.predict(&adapter, &alone, Phase::Serve).unwrap();
+            let furthest = row.iter().zip(&alone.values).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+            assert!(furthest < STACKING, "{}: {furthest}", name(&model));
+        }
+    }
+}
+
+#[test]
+fn tasks_that_are_stacked_have_the_numbers_that_they_have_alone() {
+    for (model, width) in table() {
+        let row = model.architecture.input.row_shape();
+        let episodes =
+            [episode(width, &[1, 2], 3, 7), episode(width, &[3, 1, 2, 2], 2, 8), episode(width, &[2, 2, 2], 4, 9)];
+        let (supports, queries) = batch::stack(&episodes, &row, Device::Cpu).unwrap();
+        let stacked = model.learner.adapt(&model.net, &model.theta, &supports, None, Phase::Serve).unwrap();
+        let (outputs, _) =
+            learner::predict(&model.net, &model.theta, &stacked.tensors, &queries.x, None, Phase::Serve).unwrap();
+        for (task, episode) in episodes.iter().enumerate() {
+            let (support, query) = batch::stack(std::slice::from_ref(episode), &row, Device::Cpu).unwrap();
+            let alone = model.learner.adapt(&model.net, &model.theta, &support, None, Phase::Serve).unwrap();
+            let (alone, _) =
+                learner::predict(&model.net, &model.theta, &alone.tensors, &query.x, None, Phase::Serve).unwrap();
+            let (rows, way) = (alone.size()[1], alone.size()[2]);
+            let own = outputs.select(0, task as i64);
+            let furthest = (own.narrow(0, 0, rows).narrow(1, 0, way) - alone.squeeze_dim(0)).abs().max();
+            assert!(furthest.double_value(&[]) < f64::from(STACKING), "{} task {task}: {furthest}", name(&model));
+            let padding = own.narrow(1, way, own.size()[1] - way);
+            assert!(bridge::values(&padding).unwrap().iter().all(|score| *score == f32::NEG_INFINITY));
+        }
+    }
+}
+
+#[test]
+fn leave_one_out_is_what_leaving_one_out_gives() {
+    for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}] {
+        // Few rows are solved in the dual, many in the primal.
+        for shots in [&[2, 3][..], &[9, 5]] {
+            let model = mlp(learner.clone(), Kind::Classification);
+            let set = support(&episode(3, shots, 1, 10));
+            let held_out = model.leave_one_out(&set).unwrap().expect("a closed form");
+            for (index, row) in held_out.rows().enumerate() {
+                let (inputs, Targets::Classes { labels, way }) = (set.inputs(), set.targets()) else { panic!() };
+                let others: Vec<usize> = (0..set.len()).filter(|&other| other != index).collect();
+                let rows = others.iter().flat_map(|&other| inputs.row(other).to_vec()).collect();
+                let targets =
+                    Targets::Classes { labels: others.iter().map(|&other| labels[other]).collect(), way: *way };
+                let without = SupportSet::new(&Rows::new(3, rows).unwrap(), &targets).unwrap();
+                let adapter = model.adapt(&without, &Recipe::default(), Phase::Serve).unwrap();
+                let query = Rows::new(3, inputs.row(index).to_vec()).unwrap();
+                let direct = model.predict(&adapter, &query, Phase::Serve).unwrap().values;
+                // Class scores of prototypes are known up to what all classes share.
+                let gap = |scores: &[f32]| scores[0] - scores[1];
+                let furthest = (gap(row) - gap(&direct)).abs();
+                assert!(furthest < CLOSED_FORM, "{} {shots:?} row {index}: {furthest}", learner.name());
+            }
+        }
+    }
+}

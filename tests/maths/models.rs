@@ -1,0 +1,70 @@
+//! Small models and episodes that the tests share.
+
+use imprint::domain::{
+    BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Rows, Targets,
+};
+use imprint::meta::model::Architecture;
+use imprint::meta::{Episode, Model};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::Device;
+
+/// Every learner, by name. A new variant of [`LearnerConfig`] does not compile until it is listed in [`listed`].
+pub fn learners() -> Vec<LearnerConfig> {
+    let maml = |order, head_init| LearnerConfig::Maml { inner_steps: 3, inner_lr: 0.1, order, head_init };
+    let all = vec![
+        maml(GradOrder::Second, HeadInit::Prototype {}),
+        maml(GradOrder::Second, HeadInit::Shared {}),
+        maml(GradOrder::First, HeadInit::Shared {}),
+        LearnerConfig::Protonet {},
+        LearnerConfig::R2d2 {},
+    ];
+    assert!(all.iter().all(listed));
+    all
+}
+
+fn listed(learner: &LearnerConfig) -> bool {
+    match learner {
+        LearnerConfig::Maml { .. } | LearnerConfig::Protonet {} | LearnerConfig::R2d2 {} => true,
+    }
+}
+
+/// A classifier of vectors.
+pub fn mlp(learner: LearnerConfig, kind: Kind) -> Model {
+    let architecture = Architecture {
+        input: InputSchema::Vector { width: 3 },
+        kind,
+        backbone: BackboneConfig::Mlp { hidden: vec![8, 6] },
+        learner,
+    };
+    Model::fresh(architecture, 5, Device::Cpu).unwrap()
+}
+
+/// A classifier of 16×16 images.
+pub fn conv4(learner: LearnerConfig) -> Model {
+    let norm = if learner.inner_steps().is_some() { Norm::Support } else { Norm::Running };
+    let input = InputSchema::Image { channels: 1, height: 16, width: 16, polarity: Polarity::AsIs };
+    let backbone = BackboneConfig::Conv4 { filters: 4, norm };
+    let architecture = Architecture { input, kind: Kind::Classification, backbone, learner };
+    Model::fresh(architecture, 5, Device::Cpu).unwrap()
+}
+
+/// An episode of `shots.len()` classes whose rows lie around a centre of their own; class c has `shots[c]` support rows.
+pub fn episode(width: usize, shots: &[usize], queries: usize, seed: u64) -> Episode {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let centres: Vec<Vec<f32>> =
+        shots.iter().map(|_| (0..width).map(|_| rng.random_range(-1.0..1.0)).collect()).collect();
+    let mut draw = |counts: &[usize]| {
+        let (mut values, mut labels) = (Vec::new(), Vec::new());
+        for (class, &count) in counts.iter().enumerate() {
+            for _ in 0..count {
+                values.extend(centres[class].iter().map(|centre| centre + rng.random_range(-0.4..0.4f32)));
+                labels.push(u32::try_from(class).unwrap());
+            }
+        }
+        (Rows::new(width, values).unwrap(), Targets::Classes { labels, way: counts.len() })
+    };
+    let (support, support_targets) = draw(shots);
+    let (query, query_targets) = draw(&vec![queries; shots.len()]);
+    Episode { support, support_targets, query, query_targets }
+}
