@@ -51,6 +51,8 @@ pub struct Query {
     pub targets: StackedTargets,
     /// `[T, Q]`, 1 for rows and 0 for padding.
     pub mask: Tensor,
+    /// Whether any row is padding.
+    pub is_padded: bool,
 }
 
 impl Support {
@@ -69,6 +71,11 @@ impl Support {
     /// One support set, T = 1.
     pub fn single(set: &SupportSet, row: &[usize], device: Device) -> Result<Self> {
         Self::stack(&[(set.inputs(), set.targets())], row, device)
+    }
+
+    /// The mask, if any row is padding.
+    pub fn padding(&self) -> Option<&Tensor> {
+        self.is_padded.then_some(&self.mask)
     }
 
     /// Number of tasks T.
@@ -109,8 +116,13 @@ impl Support {
 impl Query {
     /// Stacks rows of shape `row` (without T and Q) with their targets.
     pub fn stack(tasks: &[(&Rows, &Targets)], row: &[usize], device: Device) -> Result<Self> {
-        let Support { x, targets, mask, .. } = Support::stack(tasks, row, device)?;
-        Ok(Self { x, targets, mask })
+        let Support { x, targets, mask, is_padded, .. } = Support::stack(tasks, row, device)?;
+        Ok(Self { x, targets, mask, is_padded })
+    }
+
+    /// The mask, if any row is padding.
+    pub fn padding(&self) -> Option<&Tensor> {
+        self.is_padded.then_some(&self.mask)
     }
 }
 

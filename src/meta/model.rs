@@ -8,7 +8,6 @@ use super::batch::{Support, stack_rows};
 use super::learner::{self, Learner, Net, Phase};
 use super::{Adapted, backbone};
 use crate::domain::{BackboneConfig, InputSchema, Kind, LearnerConfig, Norm, Outputs, Recipe, Rows, SupportSet};
-use crate::nn::norm::Statistics;
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint, init};
 
 /// What a base model is made of, without its numbers.
@@ -132,11 +131,6 @@ impl Model {
         let stacked = adapter.map(|_, tensor| Ok(tensor.f_unsqueeze(0)?))?;
         let (outputs, _) = learner::predict(&self.net, &self.theta, &stacked, &x, None, phase)?;
         to_outputs(&outputs)
-    }
-
-    /// Features of rows by θ, `[T, B, D]`, and their statistics.
-    pub fn batch_features(&self, x: &Tensor) -> Result<(Tensor, Params)> {
-        self.net.features(&self.theta, x, Statistics::Batch)
     }
 
     /// θ as a safetensors file.

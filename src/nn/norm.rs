@@ -10,8 +10,11 @@ const EPS: f64 = 1e-5;
 
 /// Where [`Normalizer::apply`] takes mean and variance from.
 pub enum Statistics<'a> {
-    /// From all rows of all tasks together, unweighted: meta-training of shared backbones.
-    Batch,
+    /// From all rows of all tasks together: meta-training of shared backbones. `mask` as below.
+    Batch {
+        /// Which rows count; all without it.
+        mask: Option<&'a Tensor>,
+    },
     /// From each task's own rows. `mask` `[T, B]` is 1 for rows that count and 0 for padding.
     PerTask {
         /// Which rows count; all without it.
@@ -51,11 +54,19 @@ impl<'a> Normalizer<'a> {
                 let (mean, var) = (given.get(&format!("{layer}.mean"))?, given.get(&format!("{layer}.var"))?);
                 scaled(x, mean, var, weight, bias)
             }
-            Statistics::Batch => {
+            Statistics::Batch { mask: None } => {
                 let folded = x.f_reshape([tasks * rows, channels, height, width])?;
                 let (out, mean, var) = batch_norm(&folded, weight, bias)?;
                 self.remember(layer, mean, var);
                 Ok(out.f_view([tasks, rows, channels, height, width])?)
+            }
+            Statistics::Batch { mask: Some(mask) } => {
+                let folded = x.f_reshape([1, tasks * rows, channels, height, width])?;
+                let (mean, var) = task_statistics(&folded, Some(&mask.f_reshape([1, tasks * rows])?))?;
+                let (mean, var) = (mean.f_squeeze_dim(0)?, var.f_squeeze_dim(0)?);
+                let out = scaled(x, &mean, &var, weight, bias)?;
+                self.remember(layer, mean, var);
+                Ok(out)
             }
             Statistics::PerTask { mask: None, keep: false } => {
                 let each = |tensor: &Tensor| tensor.f_expand([tasks, channels], false)?.f_reshape([-1]);

@@ -59,7 +59,7 @@ fn move_theta(
     let theta = leaves.overlaid(&statistics);
     let adapted = model.learner.adapt(&model.net, &theta, support, None, Phase::Train)?;
     let (outputs, query_statistics) =
-        learner::predict(&model.net, &theta, &adapted.tensors, &query.x, Some(&query.mask), Phase::Train)?;
+        learner::predict(&model.net, &theta, &adapted.tensors, &query.x, query.padding(), Phase::Train)?;
     let (losses, accuracy) = match &query.targets {
         StackedTargets::Labels(labels) => {
             let accuracy = loss::accuracy(&outputs, labels, &query.mask)?.f_mean(Dtype::Float)?;

@@ -4,7 +4,7 @@
 //! 1. A file here with `impl Backbone`.
 //! 2. A variant in [`BackboneConfig`]; the `match` in [`build`] does not compile until
 //!    it has an arm.
-//! 3. A line in the conformance table, `tests/it/learners.rs`.
+//! 3. A line in the conformance table, `tests/maths/conformance.rs`.
 
 mod conv4;
 mod mlp;

@@ -77,8 +77,10 @@ impl Maml {
                     bias.f_unsqueeze(0)?.f_expand([tasks, support.width()], false)?,
                 )
             }
+            // From θ and not from its copies: the first inner gradient must see the head as a variable of its own, as
+            // later ones do, while the outer gradient goes through it.
             HeadInit::Prototype {} => {
-                prototype_head(&net.features(&backbone, &support.x, own_statistics(support, false))?.0, support)?
+                prototype_head(&net.features(theta, &support.x, own_statistics(support, false))?.0, support)?
             }
         };
         let mut fast = backbone;
@@ -109,5 +111,5 @@ fn support_loss(net: &Net, fast: &Params, support: &Support) -> Result<Tensor> {
 }
 
 fn own_statistics(support: &Support, keep: bool) -> Statistics<'_> {
-    Statistics::PerTask { mask: support.is_padded.then_some(&support.mask), keep }
+    Statistics::PerTask { mask: support.padding(), keep }
 }

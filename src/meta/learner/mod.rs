@@ -9,7 +9,7 @@
 //! # Adding a learner
 //! 1. A file here with `impl Learner`.
 //! 2. A variant in [`LearnerConfig`]; the `match` in [`build`] does not compile until it has an arm.
-//! 3. A line in the conformance table, `tests/it/learners.rs`: shapes, determinism, θ unchanged, any way and uneven
+//! 3. A line in the conformance table, `tests/maths/conformance.rs`: shapes, determinism, θ unchanged, any way and uneven
 //!    shots, stacked equals single.
 
 mod maml;
@@ -55,10 +55,12 @@ impl Net {
 
     /// Features of a support set: by running statistics where the backbone keeps them, else by the set's own.
     fn support_features(&self, theta: &Params, support: &Support, phase: Phase) -> Result<(Tensor, Params)> {
-        let own = Statistics::PerTask { mask: support.is_padded.then_some(&support.mask), keep: true };
+        let own = Statistics::PerTask { mask: support.padding(), keep: true };
         match (self.norm, phase) {
             (Norm::Support, _) | (Norm::Running, Phase::Transductive) => self.features(theta, &support.x, own),
-            (Norm::Running, Phase::Train) => self.features(theta, &support.x, Statistics::Batch),
+            (Norm::Running, Phase::Train) => {
+                self.features(theta, &support.x, Statistics::Batch { mask: support.padding() })
+            }
             (Norm::Running, Phase::Serve) => self.features(theta, &support.x, Statistics::Fixed(&fixed(theta))),
         }
     }
@@ -108,7 +110,7 @@ pub trait Learner: Send + Sync {
 
 /// Outputs `[T, Q, N]` for query rows `x` `[T, Q, …]`: one function for all learners.
 ///
-/// `mask` `[T, Q]` matters to [`Phase::Transductive`] only.
+/// `mask` `[T, Q]`, if any row is padding, matters to the phases that normalise by query rows: all but [`Phase::Serve`].
 pub fn predict(
     net: &Net,
     theta: &Params,
@@ -120,7 +122,7 @@ pub fn predict(
     let params = theta.overlaid(adapted);
     let (features, computed) = match (phase, net.norm) {
         (Phase::Transductive, _) => net.features(&params, x, Statistics::PerTask { mask, keep: false })?,
-        (Phase::Train, Norm::Running) => net.features(&params, x, Statistics::Batch)?,
+        (Phase::Train, Norm::Running) => net.features(&params, x, Statistics::Batch { mask })?,
         (Phase::Train, Norm::Support) | (Phase::Serve, _) => {
             net.features(&params, x, Statistics::Fixed(&fixed(&params)))?
         }
