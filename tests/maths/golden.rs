@@ -25,7 +25,7 @@ fn shape(value: &Value) -> Vec<i64> {
 }
 
 fn floats(value: &Value) -> Vec<f32> {
-    value["values"].as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+    serde_json::from_value(value["values"].clone()).unwrap()
 }
 
 fn labels(value: &Value) -> Vec<u32> {
