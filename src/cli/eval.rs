@@ -78,6 +78,10 @@ pub struct Eval {
     #[arg(long, value_name = "URL")]
     server: Option<String>,
 
+    /// Requests under way at once, with --server.
+    #[arg(long, default_value_t = 4)]
+    clients: usize,
+
     /// The key for --server.
     #[arg(long, env = "IMPRINT_KEY", hide_env_values = true)]
     key: Option<String>,
@@ -125,6 +129,10 @@ impl Eval {
             }
             (_, None) => config.validation.settings.clone(),
         };
+        for setting in &settings {
+            setting.check().map_err(CliError::Usage)?;
+            tasks.check(self.split, &setting.spec()).map_err(crate::trainer::TrainError::from)?;
+        }
         let lines = settings
             .into_iter()
             .map(|setting| self.measure(&base, &model, &*tasks, setting))
@@ -172,7 +180,7 @@ impl Eval {
         let served = match &self.server {
             Some(url) => {
                 let server = served::Server::new(url, self.key.as_deref(), &base.manifest.name);
-                Some(server.measure(&measurement(Phase::Serve), &|done| bar.set_position(done))?)
+                Some(server.measure(&measurement(Phase::Serve), self.clients, &|done| bar.set_position(done))?)
             }
             None => None,
         };

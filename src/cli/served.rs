@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::CliError;
 use crate::domain::{InputSchema, Rows, Targets};
-use crate::meta::eval::{self, Estimate};
-use crate::trainer::Measurement;
+use crate::meta::eval::Estimate;
+use crate::trainer::{Measurement, in_order};
 
 /// A server that is measured.
 pub struct Server<'a> {
@@ -23,24 +23,28 @@ impl<'a> Server<'a> {
         Self { agent: config.new_agent(), url, key, base_model }
     }
 
-    /// The mean over the same episodes, one after another.
-    pub fn measure(&self, measurement: &Measurement<'_>, progress: &dyn Fn(u64)) -> Result<Estimate, CliError> {
+    /// The mean over the same episodes, as many clients send them.
+    pub fn measure(
+        &self,
+        measurement: &Measurement<'_>,
+        clients: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Estimate, CliError> {
         let input = measurement.tasks.input();
-        let mut figures = Vec::new();
-        for index in 0..measurement.episodes {
-            let episode =
-                eval::episode(measurement.tasks, measurement.split, &measurement.spec, measurement.seed, index);
+        let client = || Ok::<_, CliError>(());
+        let figures = in_order(measurement.episodes, clients, progress, client, |&mut (), index| {
+            let episode = measurement.episode(index);
             let support: Vec<Value> = inputs(&episode.support, &input)
                 .zip(targets(&episode.support_targets))
                 .map(|(input, (name, target))| json!({"input": input, name: target}))
                 .collect();
             let query: Vec<Value> = inputs(&episode.query, &input).collect();
             let recipe = json!(measurement.recipe);
-            let answer =
-                self.post(&json!({"base_model": self.base_model, "support": support, "query": query, "recipe": recipe, "top_k": 1}))?;
-            figures.push(judged(&answer, &episode.query_targets));
-            progress(index + 1);
-        }
+            let answer = self.post(&json!({
+                "base_model": self.base_model, "support": support, "query": query, "recipe": recipe, "top_k": 1
+            }))?;
+            Ok(judged(&answer, &episode.query_targets))
+        })?;
         Ok(Estimate::of(&figures))
     }
 
@@ -84,7 +88,7 @@ fn class_name(label: u32) -> String {
     format!("c{label:03}")
 }
 
-/// As [`eval::score`] judges what the engine says.
+/// As [`score`](crate::meta::eval::score) judges what the engine says.
 fn judged(answer: &Value, targets: &Targets) -> f64 {
     let empty = Vec::new();
     let predictions = answer["predictions"].as_array().unwrap_or(&empty);

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -12,12 +14,13 @@ use super::{CliError, eval, out};
 use crate::domain::{Figure, Recipe};
 use crate::meta::task::{self, Split, TaskDistribution};
 use crate::meta::{Model, Phase};
-use crate::trainer::{Measurement, Observer, Run, StepReport, Stop, TrainConfig, ValidationReport};
+use crate::trainer::{Begin, Measurement, Observer, Run, StepReport, Stop, TrainConfig, ValidationReport};
 
 /// Meta-trains a base model and writes its bundle.
 ///
 /// The training file names data, backbone, learner and outer loop; flags override what is often tried. A checkpoint is
-/// written at each meta-validation; --resume continues from it to the same bits as a run that was never stopped.
+/// written at each meta-validation and on an interrupt (Ctrl-C); --resume continues from it to the same bits as a run
+/// that was never stopped.
 #[derive(clap::Args, Debug)]
 pub struct Train {
     /// The training file (TOML).
@@ -39,6 +42,10 @@ pub struct Train {
     /// Continues from the checkpoint, if there is one.
     #[arg(long)]
     resume: bool,
+
+    /// Begins anew, though there is a checkpoint.
+    #[arg(long, conflicts_with = "resume")]
+    restart: bool,
 
     /// Seed, in place of the training file's.
     #[arg(long)]
@@ -62,7 +69,7 @@ pub struct Train {
 }
 
 impl Train {
-    /// Runs to the end, or to the first interrupt.
+    /// Runs to the end, or to the first interrupt; the second one ends the program at once.
     pub fn run(self) -> Result<(), CliError> {
         let mut config = TrainConfig::read(&self.config)?;
         config.seed = self.seed.unwrap_or(config.seed);
@@ -73,21 +80,34 @@ impl Train {
         for split in [Split::Train, Split::Validation, Split::Test] {
             out::note(tasks.describe(split));
         }
+        for setting in config.validation.settings.iter().filter(|_| self.test_episodes > 0) {
+            tasks.check(Split::Test, &setting.spec()).map_err(crate::trainer::TrainError::from)?;
+        }
         let run_dir = self.run_dir.clone().unwrap_or_else(|| config.default_run_dir());
         let steps = config.outer.steps;
-        let mut run = Run::open(config, tasks, &run_dir, self.resume, Device::Cpu)?;
+        let begin = match (self.resume, self.restart) {
+            (true, _) => Begin::Resume,
+            (_, true) => Begin::Restart,
+            _ => Begin::New,
+        };
+        let mut run = Run::open(config, tasks, &run_dir, begin, Device::Cpu)?;
         if run.steps() > 0 {
             out::note(format!("resumed at step {} of {steps}", run.steps()));
         }
-        let mut progress = Progress::new(steps, run.steps());
+        let mut progress = Progress::new(steps, run.steps(), interrupts()?);
         let stop = run.train(&mut progress)?;
         progress.bar.finish_and_clear();
-        let (finished, tasks, config) = run.finish(stop);
-        let reason = match finished.stop {
+        let reason = match stop {
             Stop::Done => "all steps taken",
             Stop::Patience => "validation no longer improves",
-            Stop::Asked => "stopped",
+            Stop::Asked => {
+                let (step, folder) = (run.steps(), run_dir.display());
+                return Err(CliError::Usage(format!(
+                    "interrupted after step {step} of {steps}; the checkpoint is in {folder}, and --resume goes on from it"
+                )));
+            }
         };
+        let (finished, tasks, config) = run.finish();
         out::note(format!("{reason}; the best θ is that of step {}", finished.best_step));
         let figures = self.figures(&finished.model, &*tasks, &config)?;
         let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
@@ -140,6 +160,21 @@ fn commit() -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// Set at the first interrupt. At the second the program ends.
+fn interrupts() -> Result<Arc<AtomicBool>, CliError> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&interrupted);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(CliError::Runtime)?;
+    std::thread::spawn(move || {
+        while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
+            if seen.swap(true, Ordering::Relaxed) {
+                std::process::exit(130);
+            }
+        }
+    });
+    Ok(interrupted)
+}
+
 /// A bar on a terminal, a line now and then elsewhere.
 struct Progress {
     bar: ProgressBar,
@@ -150,10 +185,11 @@ struct Progress {
     steps: u64,
     loss: f64,
     accuracy: Option<f64>,
+    interrupted: Arc<AtomicBool>,
 }
 
 impl Progress {
-    fn new(steps: u64, first_step: u64) -> Self {
+    fn new(steps: u64, first_step: u64, interrupted: Arc<AtomicBool>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(4));
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}  ETA {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -161,7 +197,8 @@ impl Progress {
         bar.reset_eta();
         let is_terminal = !bar.is_hidden();
         let now = Instant::now();
-        Self { bar, is_terminal, started: now, first_step, last_line: now, steps, loss: f64::NAN, accuracy: None }
+        let (loss, accuracy) = (f64::NAN, None);
+        Self { bar, is_terminal, started: now, first_step, last_line: now, steps, loss, accuracy, interrupted }
     }
 
     fn message(&self, report: &StepReport) -> String {
@@ -196,7 +233,7 @@ impl Observer for Progress {
                 left.as_secs()
             ));
         }
-        ControlFlow::Continue(())
+        if self.interrupted.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     fn validated(&mut self, report: &ValidationReport) {

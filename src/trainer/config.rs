@@ -60,6 +60,16 @@ impl EpisodeRange {
         format!("{}-way {}-shot", range(self.way), range(self.shot))
     }
 
+    /// Whether there is anything in it; a reason if not.
+    pub fn check(&self) -> Result<(), String> {
+        let ordered = self.way[0] <= self.way[1] && self.shot[0] <= self.shot[1];
+        if ordered && self.way[0] > 0 && self.shot[0] > 0 && self.query > 0 {
+            Ok(())
+        } else {
+            Err("way and shot are [least, most], and way, shot and query are at least 1".to_owned())
+        }
+    }
+
     /// As a task distribution takes it.
     pub fn spec(&self) -> EpisodeSpec {
         EpisodeSpec { way: self.way[0]..=self.way[1], shot: self.shot[0]..=self.shot[1], query: self.query }
@@ -121,10 +131,7 @@ impl TrainConfig {
     fn check(&self) -> Result<(), String> {
         let ranges = std::iter::once(&self.episode).chain(&self.validation.settings);
         for range in ranges {
-            let ordered = range.way[0] <= range.way[1] && range.shot[0] <= range.shot[1];
-            if !ordered || range.shot[0] == 0 || range.query == 0 {
-                return Err("way and shot are [least, most], shot and query at least 1".to_owned());
-            }
+            range.check()?;
         }
         let counts = [self.outer.steps, self.outer.meta_batch as u64, self.validation.every, self.validation.episodes];
         if counts.contains(&0) || self.validation.settings.is_empty() {

@@ -6,7 +6,7 @@ use std::thread;
 use crate::domain::Recipe;
 use crate::meta::eval::{self, Estimate, EvalError};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
-use crate::meta::{Model, Phase};
+use crate::meta::{Episode, Model, Phase};
 use crate::nn::checkpoint;
 
 /// What is measured.
@@ -30,37 +30,64 @@ pub struct Measurement<'a> {
 impl Measurement<'_> {
     /// The mean over the episodes.
     ///
-    /// Each thread has its own copy of the model and one thread of libtorch, as a worker of the engine has; figures are
-    /// put into the order of the episodes, so that the number of threads changes nothing but the time.
+    /// Each thread has its own copy of the model and one thread of libtorch, as a worker of the engine has.
     ///
     /// # Panics
     /// If a thread panics.
     pub fn run(&self, model: &Model, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Estimate, EvalError> {
-        let next = AtomicU64::new(0);
         let (architecture, device, theta) = (&model.architecture, model.device, model.theta_bytes()?);
-        let (next, theta) = (&next, &theta);
-        let work = move || -> Result<Vec<(u64, f64)>, EvalError> {
+        let copy = || -> Result<Model, EvalError> {
             tch::set_num_threads(1);
-            let theta = checkpoint::from_bytes(theta, device)?;
-            let model =
-                Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built");
-            let mut figures = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= self.episodes {
-                    return Ok(figures);
-                }
-                let episode = eval::episode(self.tasks, self.split, &self.spec, self.seed, index);
-                figures.push((index, eval::judge(&model, &episode, &self.recipe, self.phase)?));
-                progress(index + 1);
-            }
+            let theta = checkpoint::from_bytes(&theta, device)?;
+            Ok(Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built"))
         };
-        let mut figures = thread::scope(|scope| {
-            let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-            let ended = running.into_iter().map(|thread| thread.join().expect("no panic while measuring"));
-            ended.collect::<Result<Vec<_>, _>>().map(|parts| parts.concat())
+        let figures = in_order(self.episodes, threads, progress, copy, |model, index| {
+            eval::judge(model, &self.episode(index), &self.recipe, self.phase)
         })?;
-        figures.sort_by_key(|(index, _)| *index);
-        Ok(Estimate::of(&figures.into_iter().map(|(_, figure)| figure).collect::<Vec<_>>()))
+        Ok(Estimate::of(&figures))
     }
+
+    /// Episode `index` of those that are measured.
+    pub fn episode(&self, index: u64) -> Episode {
+        eval::episode(self.tasks, self.split, &self.spec, self.seed, index)
+    }
+}
+
+/// `work(0), work(1), …` on several threads, its results in order: the number of threads changes nothing but the time.
+///
+/// * `open` makes what each thread keeps from one piece of work to the next.
+/// * `progress` is told how many are done or under way.
+///
+/// # Panics
+/// If a thread panics.
+pub fn in_order<K, R: Send, E: Send>(
+    count: u64,
+    threads: usize,
+    progress: &(dyn Fn(u64) + Sync),
+    open: impl Fn() -> Result<K, E> + Sync,
+    work: impl Fn(&mut K, u64) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let next = AtomicU64::new(0);
+    let worker = || -> Result<Vec<(u64, R)>, E> {
+        let mut kept = open()?;
+        let mut results = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(results);
+            }
+            results.push((index, work(&mut kept, index)?));
+            progress(index + 1);
+        }
+    };
+    let mut results = Vec::new();
+    thread::scope(|scope| -> Result<(), E> {
+        let running: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+        for thread in running {
+            results.extend(thread.join().expect("no panic while measuring")?);
+        }
+        Ok(())
+    })?;
+    results.sort_by_key(|(index, _)| *index);
+    Ok(results.into_iter().map(|(_, result)| result).collect())
 }

@@ -21,8 +21,8 @@ mod run;
 use std::path::PathBuf;
 
 pub use config::{EpisodeRange, TrainConfig, ValidationConfig};
-pub use measure::Measurement;
-pub use run::{Finished, Observer, Run, StepReport, Stop, ValidationReport};
+pub use measure::{Measurement, in_order};
+pub use run::{Begin, Finished, Observer, Run, StepReport, Stop, ValidationReport};
 
 use crate::meta::bundle::BundleError;
 use crate::meta::eval::EvalError;
@@ -50,7 +50,7 @@ pub enum TrainError {
     },
     /// The checkpoint belongs to another training file.
     #[error(
-        "{path}: the checkpoint was made with other settings ({reason}); remove it, or name another with --run-dir"
+        "{path}: the checkpoint was made with other settings ({reason}); --restart begins anew, --run-dir names another folder"
     )]
     OtherRun {
         /// The checkpoint.
@@ -58,6 +58,9 @@ pub enum TrainError {
         /// What differs.
         reason: String,
     },
+    /// There is a run already, and nobody said what to do with it.
+    #[error("{0}: there is a run already; --resume goes on with it, --restart begins anew")]
+    ExistingRun(PathBuf),
     /// Parts of the configuration do not go together.
     #[error("{0}")]
     Architecture(String),

@@ -63,10 +63,19 @@ pub enum Stop {
     Asked,
 }
 
+/// What to do about the checkpoint of an earlier run in the same folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// There must be none.
+    New,
+    /// Go on from it, if there is one.
+    Resume,
+    /// Leave it to be replaced.
+    Restart,
+}
+
 /// A run that has ended.
 pub struct Finished {
-    /// Why.
-    pub stop: Stop,
     /// The model with the best θ.
     pub model: Model,
     /// Outer steps taken.
@@ -85,14 +94,22 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts at θ's initial value, or at the checkpoint in `run_dir` if `resume` is set and there is one.
+    /// Starts at θ's initial value, or at the checkpoint in `run_dir`.
+    ///
+    /// # Errors
+    /// Before anything is computed: [`TrainError::ExistingRun`], [`TrainError::OtherRun`], or what is wrong with the
+    /// training file.
     pub fn open(
         config: TrainConfig,
         tasks: Box<dyn TaskDistribution>,
         run_dir: &Path,
-        resume: bool,
+        begin: Begin,
         device: Device,
     ) -> Result<Self, TrainError> {
+        tasks.check(Split::Train, &config.episode.spec())?;
+        for setting in &config.validation.settings {
+            tasks.check(Split::Validation, &setting.spec())?;
+        }
         let architecture = Architecture {
             input: tasks.input(),
             kind: tasks.kind(),
@@ -102,7 +119,10 @@ impl Run {
         let mut model = Model::fresh(architecture, config.seed, device).map_err(TrainError::Architecture)?;
         std::fs::create_dir_all(run_dir).map_err(|source| TrainError::File { path: run_dir.to_owned(), source })?;
         let checkpoint = run_dir.join("checkpoint.safetensors");
-        let saved = if resume { State::load(&checkpoint, &config, device)? } else { None };
+        if begin == Begin::New && checkpoint.exists() {
+            return Err(TrainError::ExistingRun(run_dir.to_owned()));
+        }
+        let saved = if begin == Begin::Resume { State::load(&checkpoint, &config, device)? } else { None };
         let state = match saved {
             Some(state) => state,
             None => State {
@@ -156,7 +176,7 @@ impl Run {
                 self.state.save(&self.checkpoint, &self.config)?;
                 observer.validated(&report);
             }
-            if asked {
+            if asked && self.state.step < self.config.outer.steps {
                 self.state.save(&self.checkpoint, &self.config)?;
                 return Ok(Stop::Asked);
             }
@@ -195,9 +215,9 @@ impl Run {
     }
 
     /// Ends the run: the model with the best θ.
-    pub fn finish(mut self, stop: Stop) -> (Finished, Box<dyn TaskDistribution>, TrainConfig) {
+    pub fn finish(mut self) -> (Finished, Box<dyn TaskDistribution>, TrainConfig) {
         self.model.theta = self.state.best_theta.shallow_clone();
-        let finished = Finished { stop, model: self.model, steps: self.state.step, best_step: self.state.best_step };
+        let finished = Finished { model: self.model, steps: self.state.step, best_step: self.state.best_step };
         (finished, self.tasks, self.config)
     }
 }

@@ -5,7 +5,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use serde_json::{Value, json};
+
 use crate::http::bases;
+use crate::http::samples::points;
+use crate::postgres::Database;
 
 fn imprint(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imprint"));
@@ -21,7 +25,12 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Self {
+        Self::start_on(folder, "sqlite:imprint.db")
+    }
+
+    fn start_on(folder: &Path, database_url: &str) -> Self {
         let mut command = imprint(folder);
+        command.env("IMPRINT_DATABASE_URL", database_url);
         command.args(["serve", "--listen", "127.0.0.1:0", "--models", "models", "--device", "cpu", "--workers", "1"]);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
@@ -32,9 +41,23 @@ impl Server {
     }
 
     fn get(&self, path: &str, key: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\n"), key, "")
+    }
+
+    /// The body of the answer to a request that must succeed.
+    fn post(&self, path: &str, key: &str, body: &Value) -> Value {
+        let line = format!("POST {path} HTTP/1.1\r\ncontent-type: application/json\r\nprefer: wait=20\r\n");
+        let answer = self.send(&line, key, &body.to_string());
+        assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
+    fn send(&self, line: &str, key: &str, body: &str) -> String {
         let mut connection = TcpStream::connect(&self.address).unwrap();
-        let headers = format!("host: test\r\nauthorization: Bearer {key}\r\nconnection: close");
-        write!(connection, "GET {path} HTTP/1.1\r\n{headers}\r\n\r\n").unwrap();
+        let length = body.len();
+        let headers =
+            format!("host: test\r\nauthorization: Bearer {key}\r\nconnection: close\r\ncontent-length: {length}");
+        write!(connection, "{line}{headers}\r\n\r\n{body}").unwrap();
         let mut answer = String::new();
         connection.read_to_string(&mut answer).unwrap();
         answer
@@ -45,6 +68,69 @@ impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended, as it should.
         let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn key(folder: &Path, database_url: &str) -> String {
+    let made = imprint(folder).env("IMPRINT_DATABASE_URL", database_url).args(["keys", "create", "anna"]).output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+/// What a prediction says, as it was written: all but its id, which is fresh each time.
+fn said(predicted: &Value) -> String {
+    let mut predictions = predicted["predictions"].clone();
+    for prediction in predictions.as_array_mut().unwrap() {
+        prediction.as_object_mut().unwrap().remove("id").unwrap();
+    }
+    format!("{predictions} by {} of version {}", predicted["adapter"], predicted["version"])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_201_outlives_a_kill_and_answers_with_the_same_bytes_on_both_stores() {
+    let postgres = Database::create().await;
+    let urls = std::iter::once("sqlite:imprint.db".to_owned()).chain(postgres.iter().map(|made| made.url.clone()));
+    for url in urls {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        bases::write(&folder.join("models"));
+        let mut first = Server::start_on(folder, &url);
+        let key = key(folder, &url);
+        // One of each kind of adapter: prototypes, a linear solution, all weights.
+        let numbers = json!([{"input": [0.0], "value": 0.5}, {"input": [1.0], "value": 2.5}]);
+        let tasks = [
+            ("plane", points(), json!([[5.0, 5.0], [0.3, 0.1]])),
+            ("line", numbers, json!([[0.25], [3.0]])),
+            ("pair", points(), json!([[5.0, 5.0], [0.3, 0.1]])),
+        ];
+        let mut before = Vec::new();
+        for (base, support, query) in &tasks {
+            let body = json!({"name": base, "base_model": base, "support": support});
+            let task = first.post("/v1/tasks", &key, &body)["id"].as_str().unwrap().to_owned();
+            let query = json!({"query": query});
+            first.post(&format!("/v1/tasks/{task}/adaptations"), &key, &json!({}));
+            let path = format!("/v1/tasks/{task}/predict");
+            before.push((path.clone(), query.clone(), said(&first.post(&path, &key, &query))));
+        }
+        // The last adaptation's 201 is the last thing that the server says.
+        let last = before[0].0.replace("predict", "adaptations");
+        first.post(&last, &key, &json!({"seed": 7}));
+        first.process.kill().unwrap(); // SIGKILL
+        first.process.wait().unwrap();
+
+        let second = Server::start_on(folder, &url);
+
+        for (path, query, said_before) in before {
+            let pinned = json!({"query": query["query"], "version": 1});
+            assert_eq!(said(&second.post(&path, &key, &pinned)), said_before, "{url}");
+        }
+        let task = last.replace("/adaptations", "");
+        assert!(second.get(&task, &key).contains("\"active_version\":2"), "{}", second.get(&task, &key));
+    }
+    if let Some(postgres) = postgres {
+        postgres.drop().await;
     }
 }
 
@@ -54,14 +140,13 @@ fn a_server_says_where_it_is_takes_a_key_that_was_made_beside_it_and_stops_when_
     bases::write(&folder.path().join("models"));
     let mut server = Server::start(folder.path());
 
-    let made = imprint(folder.path()).args(["keys", "create", "anna"]).output().unwrap();
-    let key = String::from_utf8(made.stdout).unwrap();
-    let known = server.get("/v1/base-models/plane", key.trim());
+    let key = key(folder.path(), "sqlite:imprint.db");
+    let known = server.get("/v1/base-models/plane", &key);
     let unknown = server.get("/v1/base-models/plane", "imprint_0");
     let told = Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status().unwrap();
     let ended = server.process.wait().unwrap();
 
-    assert!(key.starts_with("imprint_") && made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(key.starts_with("imprint_"), "{key}");
     assert!(known.starts_with("HTTP/1.1 200"), "{known}");
     assert!(unknown.starts_with("HTTP/1.1 401"), "{unknown}");
     assert!(told.success() && ended.success(), "{ended}");

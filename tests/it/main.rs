@@ -6,3 +6,4 @@ mod cli;
 mod http;
 mod postgres;
 mod store;
+mod training;

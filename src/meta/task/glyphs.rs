@@ -28,18 +28,32 @@ pub(super) struct Drawing {
     pub(super) augment: Augment,
 }
 
+/// Whether there are enough classes, and images of each, for such episodes; a reason if not.
+pub(super) fn check(glyphs: &[Glyph], rotations: usize, spec: &EpisodeSpec) -> Result<(), String> {
+    let (classes, way) = (glyphs.len() * rotations, *spec.way.end());
+    if classes < way {
+        return Err(format!("it has {classes} classes, and {way}-way episodes need as many as that"));
+    }
+    let (fewest, wanted) = (glyphs.iter().map(|glyph| glyph.images.len()).min(), spec.shot.end() + spec.query);
+    match fewest {
+        Some(fewest) if fewest < wanted => {
+            Err(format!("a class has {fewest} images, and {wanted} are wanted for support and query"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// One episode: `way` classes without replacement, of each `shot` + `query` images without replacement.
 pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
     let classes = glyphs.len() * drawing.rotations;
-    let way = rng.random_range(spec.way.clone()).min(classes);
+    let way = rng.random_range(spec.way.clone());
     let shot = rng.random_range(spec.shot.clone());
     let (mut support, mut support_labels) = (Vec::new(), Vec::new());
     let (mut query, mut query_labels) = (Vec::new(), Vec::new());
     for (label, class) in index::sample(rng, classes, way).into_iter().enumerate() {
         let label = u32::try_from(label).expect("far fewer classes than 2^32");
         let (glyph, quarters) = (glyphs[class / drawing.rotations], class % drawing.rotations);
-        let wanted = (shot + spec.query).min(glyph.images.len());
-        for (place, image) in index::sample(rng, glyph.images.len(), wanted).into_iter().enumerate() {
+        for (place, image) in index::sample(rng, glyph.images.len(), shot + spec.query).into_iter().enumerate() {
             let mut pixels = quarter_turns(&glyph.images[image], drawing.side, quarters);
             if !drawing.augment.is_none() {
                 pixels = drawing.augment.apply(&pixels, drawing.side, rng);

@@ -60,7 +60,13 @@ pub struct EpisodeSpec {
 
 /// A distribution over tasks.
 pub trait TaskDistribution: Send + Sync {
-    /// One episode of `split`.
+    /// Whether `split` has enough of everything for such episodes.
+    ///
+    /// # Errors
+    /// [`TaskError::Config`], with what it has.
+    fn check(&self, split: Split, spec: &EpisodeSpec) -> Result<(), TaskError>;
+
+    /// One episode of `split`, of a size that [`TaskDistribution::check`] lets pass.
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode;
 
     /// What one input is.

@@ -78,6 +78,12 @@ impl Omniglot {
 }
 
 impl TaskDistribution for Omniglot {
+    fn check(&self, split: Split, spec: &EpisodeSpec) -> Result<(), TaskError> {
+        let rotations = if split == Split::Train && self.rotations { 4 } else { 1 };
+        glyphs::check(self.glyphs(split), rotations, spec)
+            .map_err(|reason| TaskError::Config(format!("Omniglot {}: {reason}", split.name())))
+    }
+
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let drawing = match split {
             Split::Train => {

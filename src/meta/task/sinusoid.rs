@@ -8,13 +8,17 @@ use std::f64::consts::PI;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::{EpisodeSpec, Split, TaskDistribution};
+use super::{EpisodeSpec, Split, TaskDistribution, TaskError};
 use crate::domain::{InputSchema, Kind, Rows, Targets};
 use crate::meta::Episode;
 
 pub(super) struct Sinusoid;
 
 impl TaskDistribution for Sinusoid {
+    fn check(&self, _split: Split, _spec: &EpisodeSpec) -> Result<(), TaskError> {
+        Ok(())
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "inputs and targets are 32-bit")]
     fn sample(&self, _split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let (amplitude, phase) = (rng.random_range(0.1..=5.0f64), rng.random_range(0.0..=PI));

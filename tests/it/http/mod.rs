@@ -8,7 +8,7 @@ mod life;
 mod log;
 mod malformed;
 mod predictions;
-mod samples;
+pub mod samples;
 mod story;
 mod support;
 mod tasks;

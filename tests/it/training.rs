@@ -1,0 +1,196 @@
+//! `imprint train` and `imprint eval` on a small Omniglot of our own, in the form of the official zips.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Cursor, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use image::{DynamicImage, GrayImage, ImageFormat, Luma};
+use serde_json::Value;
+use tempfile::TempDir;
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+/// Characters of each alphabet.
+const CHARACTERS: u32 = 5;
+/// Drawings of each character.
+const DRAWERS: u32 = 6;
+
+/// A drawing: black strokes on white, 105×105, their slope the character's, their place the drawer's.
+fn drawing(alphabet: u32, character: u32, drawer: u32) -> Vec<u8> {
+    let slope = 0.3 * f64::from(character) - 0.6;
+    let is_ink = |x: u32, y: u32| {
+        let (x, y) = (f64::from(x) - 52.0 - f64::from(drawer), f64::from(y) - 52.0 + f64::from(drawer));
+        let across = y - slope * x;
+        across.abs() < 4.0 || (x + 8.0 * f64::from(alphabet) - 16.0).abs() < 3.0
+    };
+    let picture = GrayImage::from_fn(105, 105, |x, y| Luma([if is_ink(x, y) { 0 } else { 255 }]));
+    let mut file = Cursor::new(Vec::new());
+    DynamicImage::ImageLuma8(picture).write_to(&mut file, ImageFormat::Png).unwrap();
+    file.into_inner()
+}
+
+fn zip(path: &Path, set: &str, alphabets: &[(u32, &str)]) {
+    let mut archive = ZipWriter::new(fs::File::create(path).unwrap());
+    for (number, alphabet) in alphabets {
+        for character in 0..CHARACTERS {
+            for drawer in 0..DRAWERS {
+                let name = format!("{set}/{alphabet}/character{character:02}/{drawer:02}.png");
+                archive.start_file(name, SimpleFileOptions::default()).unwrap();
+                archive.write_all(&drawing(*number, character, drawer)).unwrap();
+            }
+        }
+    }
+    archive.finish().unwrap();
+}
+
+/// A folder with data and a training file, `runs/` and `models/` to come.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    zip(&folder.path().join("background.zip"), "images_background", &[(0, "Aleph"), (1, "Beth"), (2, "Gimel")]);
+    zip(&folder.path().join("evaluation.zip"), "images_evaluation", &[(3, "Daleth"), (4, "He")]);
+    let training = r#"
+        name = "strokes"
+        version = "1"
+        description = "Strokes of a test"
+        seed = 3
+        task = { kind = "omniglot", background = "background.zip", evaluation = "evaluation.zip", validation_alphabets = ["Gimel"], rotations = true, augment = { shift = 1.0 } }
+        backbone = { kind = "conv4", filters = 8, norm = "running" }
+        learner = { kind = "r2d2" }
+        episode = { way = [3, 5], shot = [1, 2], query = 2 }
+        outer = { steps = 60, meta_batch = 2, lr = 1e-2, final_lr = 1e-3 }
+        validation = { every = 10, episodes = 4, settings = [{ way = [3, 3], shot = [1, 1], query = 3 }] }
+        limits = { max_support = 100, max_labels = 10, max_query = 100 }
+    "#;
+    fs::write(folder.path().join("strokes.toml"), training).unwrap();
+    folder
+}
+
+fn imprint(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_imprint"));
+    command.env_clear().current_dir(folder).args(arguments).args(["--data", "."]);
+    command
+}
+
+fn train(folder: &Path, run: &str, more: &[&str]) -> Command {
+    let (run_dir, models) = (format!("runs/{run}"), format!("models/{run}"));
+    let arguments =
+        ["train", "strokes.toml", "--run-dir", &run_dir, "--models", &models, "--threads", "1", "--test-episodes", "8"];
+    let mut command = imprint(folder, &arguments);
+    command.args(more);
+    command
+}
+
+/// θ and manifest of the bundle that a run left.
+fn bundle(folder: &Path, run: &str) -> (Vec<u8>, Value) {
+    let bundle = folder.join("models").join(run).join("strokes");
+    let manifest = fs::read(bundle.join("manifest.json")).unwrap();
+    (fs::read(bundle.join("theta.safetensors")).unwrap(), serde_json::from_slice(&manifest).unwrap())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Starts a run and sends it `signal` when it has validated for the third time; what it said after that.
+fn stopped(mut command: Command, signal: &str) -> (Option<i32>, String) {
+    let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.starts_with("validation at step 30")));
+    Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
+    let rest: Vec<String> = lines.collect();
+    (process.wait().unwrap().code(), rest.join("\n"))
+}
+
+#[test]
+fn a_run_that_was_killed_and_resumed_ends_with_the_bits_of_one_that_was_not() {
+    let folder = folder();
+    let folder = folder.path();
+
+    let whole = train(folder, "whole", &[]).output().unwrap();
+    let (killed, _) = stopped(train(folder, "killed", &[]), "-KILL");
+    let resumed = train(folder, "killed", &["--resume"]).output().unwrap();
+    let (interrupted, words) = stopped(train(folder, "interrupted", &[]), "-INT");
+    let went_on = train(folder, "interrupted", &["--resume"]).output().unwrap();
+
+    assert!(whole.status.success(), "{}", said(&whole));
+    assert_eq!(killed, None);
+    assert!(resumed.status.success() && said(&resumed).contains("resumed at step"), "{}", said(&resumed));
+    assert_eq!(interrupted, Some(1));
+    assert!(words.contains("interrupted after step") && words.contains("--resume"), "{words}");
+    assert!(went_on.status.success() && said(&went_on).contains("resumed at step"), "{}", said(&went_on));
+    let expected = bundle(folder, "whole");
+    for run in ["killed", "interrupted"] {
+        assert!(bundle(folder, run) == expected, "{run}");
+    }
+}
+
+#[test]
+fn splits_share_no_alphabet_rotations_are_for_training_alone_and_figures_do_not_depend_on_threads() {
+    let folder = folder();
+    let folder = folder.path();
+
+    let trained = train(folder, "one", &["--steps", "10"]).output().unwrap();
+    let eval = |threads: &str| {
+        let arguments = ["eval", "strokes", "--models", "models/one", "--episodes", "12", "--json"];
+        let output = imprint(folder, &arguments).args(["--threads", threads]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let (one, two) = (eval("1"), eval("2"));
+
+    let words = said(&trained);
+    assert!(words.contains("Omniglot train: 10 characters of 2 alphabets, each in four rotations"), "{words}");
+    assert!(words.contains("Omniglot validation: 5 characters of 1 alphabets\n"), "{words}");
+    assert!(words.contains("Omniglot test: 10 characters of 2 alphabets\n"), "{words}");
+    assert_eq!(one, two);
+    assert_eq!(one["figures"][0]["episodes"], 12);
+    let (_, manifest) = bundle(folder, "one");
+    let figures = manifest["figures"].as_array().unwrap();
+    assert_eq!(figures.iter().map(|figure| figure["transductive"] == true).collect::<Vec<_>>(), [false, true]);
+    assert_eq!(manifest["provenance"]["data"].as_object().unwrap().len(), 2);
+}
+
+#[test]
+fn a_training_file_that_cannot_be_run_says_why_before_it_starts() {
+    let folder = folder();
+    let folder = folder.path();
+    let training = fs::read_to_string(folder.join("strokes.toml")).unwrap();
+
+    for (from, to, reason) in [
+        ("seed = 3", "seed = 3\ncolour = 1", "unknown field"),
+        ("\"Gimel\"", "\"Zayin\"", "there is no alphabet `Zayin`; there are Aleph, Beth, Gimel"),
+        ("background.zip", "nowhere.zip", "nowhere.zip"),
+        ("way = [3, 5]", "way = [3, 60]", "Omniglot train: it has 40 classes"),
+        ("way = [3, 3]", "way = [7, 7]", "Omniglot validation: it has 5 classes"),
+        ("query = 2", "query = 5", "a class has 6 images, and 7 are wanted"),
+        ("query = 2", "query = 0", "at least 1"),
+        ("steps = 60", "steps = 0", "must not be zero"),
+        ("kind = \"conv4\", filters = 8, norm = \"running\"", "kind = \"mlp\", hidden = [4]", "takes vectors"),
+        ("name = \"strokes\"", "name = \"../strokes\"", "cannot name a folder"),
+    ] {
+        assert!(training.contains(from), "{from}");
+        fs::write(folder.join("strokes.toml"), training.replacen(from, to, 1)).unwrap();
+        let tried = train(folder, "tried", &[]).output().unwrap();
+        assert_eq!(tried.status.code(), Some(1), "{to}: {}", said(&tried));
+        assert!(said(&tried).contains(reason), "{to}: {}", said(&tried));
+    }
+}
+
+#[test]
+fn an_earlier_run_is_neither_replaced_unasked_nor_resumed_with_other_settings() {
+    let folder = folder();
+    let folder = folder.path();
+
+    let first = train(folder, "one", &["--steps", "10"]).output().unwrap();
+    let unasked = train(folder, "one", &["--steps", "10"]).output().unwrap();
+    let other = train(folder, "one", &["--steps", "10", "--seed", "4", "--resume"]).output().unwrap();
+    let anew = train(folder, "one", &["--steps", "10", "--seed", "4", "--restart"]).output().unwrap();
+
+    assert!(first.status.success(), "{}", said(&first));
+    assert_eq!(unasked.status.code(), Some(1));
+    assert!(said(&unasked).contains("--resume"), "{}", said(&unasked));
+    assert_eq!(other.status.code(), Some(1));
+    assert!(said(&other).contains("other settings"), "{}", said(&other));
+    assert!(anew.status.success(), "{}", said(&anew));
+}
