@@ -4,6 +4,7 @@ mod adaptations;
 mod app;
 pub mod bases;
 mod contract;
+mod crowd;
 mod life;
 mod log;
 mod malformed;
