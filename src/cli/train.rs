@@ -101,9 +101,9 @@ impl Train {
             Stop::Done => "all steps taken",
             Stop::Patience => "validation no longer improves",
             Stop::Asked => {
-                let (step, folder) = (run.steps(), run_dir.display());
+                let (taken, folder) = (run.steps(), run_dir.display());
                 return Err(CliError::Usage(format!(
-                    "interrupted after step {step} of {steps}; the checkpoint is in {folder}, and --resume goes on from it"
+                    "interrupted after step {taken} of {steps}; the checkpoint is in {folder}, and --resume goes on from it"
                 )));
             }
         };
