@@ -17,6 +17,75 @@ pub enum LearnerConfig {
         /// Where the head starts from.
         head_init: HeadInit,
     },
+    /// Gradient steps on the head alone (Raghu et al. 2020, arXiv:1909.09157).
+    Anil {
+        /// Inner steps.
+        inner_steps: u32,
+        /// Inner step size α.
+        inner_lr: f64,
+        /// Whether the outer gradient goes through the inner gradients.
+        order: GradOrder,
+        /// Where the head starts from.
+        head_init: HeadInit,
+    },
+    /// MAML with a learned step size for each parameter (Li et al. 2017, arXiv:1707.09835).
+    MetaSgd {
+        /// Inner steps.
+        inner_steps: u32,
+        /// What every step size starts from.
+        inner_lr: f64,
+        /// Whether the outer gradient goes through the inner gradients.
+        order: GradOrder,
+        /// Where the head starts from.
+        head_init: HeadInit,
+    },
+    /// MAML with a learned step size for each layer and step, a loss after each step, and inner gradients that are
+    /// constants at first (Antoniou et al. 2019, arXiv:1810.09502).
+    MamlPlusPlus {
+        /// Inner steps.
+        inner_steps: u32,
+        /// What every step size starts from.
+        inner_lr: f64,
+        /// Share of meta-training over which the losses after all steps give way to the last one's.
+        multi_step: f64,
+        /// Share of meta-training in which inner gradients are constants.
+        first_order: f64,
+        /// Where the head starts from.
+        head_init: HeadInit,
+    },
+    /// Towards the weights that gradient steps end at (Nichol et al. 2018, arXiv:1803.02999).
+    Reptile {
+        /// Inner steps.
+        inner_steps: u32,
+        /// Inner step size α.
+        inner_lr: f64,
+        /// Where the head starts from.
+        head_init: HeadInit,
+    },
+    /// Gradient steps on a few context parameters that modulate a shared network (Zintgraf et al. 2019,
+    /// arXiv:1810.03642).
+    Cavia {
+        /// Inner steps.
+        inner_steps: u32,
+        /// Inner step size α.
+        inner_lr: f64,
+        /// Whether the outer gradient goes through the inner gradients.
+        order: GradOrder,
+        /// How many context parameters.
+        contexts: usize,
+        /// Number of outputs; the head is shared by all tasks.
+        way: usize,
+    },
+    /// Steps by a learned optimizer, an LSTM on each coordinate's gradient (Andrychowicz et al. 2016,
+    /// arXiv:1606.04474).
+    LearnedOptimizer {
+        /// Inner steps.
+        inner_steps: u32,
+        /// Units of each of its two layers.
+        hidden: usize,
+        /// Where the head starts from.
+        head_init: HeadInit,
+    },
     /// Nearest class mean in squared Euclidean distance (Snell et al. 2017, arXiv:1703.05175).
     Protonet {},
     /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
@@ -27,8 +96,15 @@ impl LearnerConfig {
     /// The name that the field knows it by.
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Maml { head_init: HeadInit::Prototype {}, .. } => "proto_maml",
             Self::Maml { order: GradOrder::Second, .. } => "maml",
             Self::Maml { order: GradOrder::First, .. } => "fomaml",
+            Self::Anil { .. } => "anil",
+            Self::MetaSgd { .. } => "meta_sgd",
+            Self::MamlPlusPlus { .. } => "maml_plus_plus",
+            Self::Reptile { .. } => "reptile",
+            Self::Cavia { .. } => "cavia",
+            Self::LearnedOptimizer { .. } => "learned_optimizer",
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
         }
@@ -37,17 +113,42 @@ impl LearnerConfig {
     /// Inner steps by default; `None` for learners that solve in closed form.
     pub const fn inner_steps(&self) -> Option<u32> {
         match self {
-            Self::Maml { inner_steps, .. } => Some(*inner_steps),
+            Self::Maml { inner_steps, .. }
+            | Self::Anil { inner_steps, .. }
+            | Self::MetaSgd { inner_steps, .. }
+            | Self::MamlPlusPlus { inner_steps, .. }
+            | Self::Reptile { inner_steps, .. }
+            | Self::Cavia { inner_steps, .. }
+            | Self::LearnedOptimizer { inner_steps, .. } => Some(*inner_steps),
             Self::Protonet {} | Self::R2d2 {} => None,
+        }
+    }
+
+    /// Where the head's gradient steps start from; `None` if it takes none.
+    pub const fn head_init(&self) -> Option<HeadInit> {
+        match self {
+            Self::Maml { head_init, .. }
+            | Self::Anil { head_init, .. }
+            | Self::MetaSgd { head_init, .. }
+            | Self::MamlPlusPlus { head_init, .. }
+            | Self::Reptile { head_init, .. }
+            | Self::LearnedOptimizer { head_init, .. } => Some(*head_init),
+            Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} => None,
         }
     }
 
     /// The only way that this learner can serve; `None` if any number of classes will do.
     pub const fn fixed_way(&self) -> Option<usize> {
-        match self {
-            Self::Maml { head_init: HeadInit::Learned { way }, .. } => Some(*way),
-            Self::Maml { .. } | Self::Protonet {} | Self::R2d2 {} => None,
+        match (self, self.head_init()) {
+            (Self::Cavia { way, .. }, _) => Some(*way),
+            (_, Some(HeadInit::Learned { way })) => Some(way),
+            _ => None,
         }
+    }
+
+    /// Whether tasks get features of their own, so that running statistics of θ's are not theirs.
+    pub const fn adapts_features(&self) -> bool {
+        !matches!(self, Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {})
     }
 }
 

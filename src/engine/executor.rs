@@ -88,10 +88,13 @@ fn open_adapter(model: &Model, sha256: &str, adapter: &AdapterBlob) -> Result<Pa
         return Err(EngineError::Mismatch(format!("it was made by {made_by}, this is {sha256}")));
     }
     let tensors = checkpoint::from_bytes(adapter.bytes(), model.device)?;
-    let outputs = tensors.get("head.weight")?.size().first().copied();
+    // A head of its own comes whole; without one it is θ's.
+    let outputs = tensors.get("head.weight").map(|weight| weight.size().first().copied());
     let fits = |name: &str, shape: &[i64]| match name {
-        "head.weight" => shape.len() == 2 && shape[1] == model.net.backbone.width() as i64,
-        "head.bias" => shape.len() == 1 && Some(shape[0]) == outputs,
+        "head.weight" => {
+            shape.len() == 2 && shape[1] == model.net.backbone.width() as i64 && tensors.contains("head.bias")
+        }
+        "head.bias" => shape.len() == 1 && outputs.as_ref().is_ok_and(|outputs| *outputs == Some(shape[0])),
         _ if name.starts_with("stats.") => shape.len() == 1,
         _ => model.theta.get(name).is_ok_and(|own| own.size() == shape),
     };

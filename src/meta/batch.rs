@@ -6,7 +6,7 @@
 use tch::{Device, Kind, Tensor};
 
 use crate::domain::{Rows, SupportSet, Targets};
-use crate::nn::{Result, bridge};
+use crate::nn::{Result, bridge, loss};
 
 /// One draw of a task distribution.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,27 @@ pub enum StackedTargets {
     Labels(Tensor),
     /// Numbers: `[T, B, O]`.
     Values(Tensor),
+}
+
+impl StackedTargets {
+    /// The same tensors.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        match self {
+            Self::Labels(labels) => Self::Labels(labels.shallow_clone()),
+            Self::Values(values) => Self::Values(values.shallow_clone()),
+        }
+    }
+
+    /// Mean loss of each task, `[T]`: cross-entropy of classes, squared error of numbers.
+    ///
+    /// * `outputs`: `[T, B, N]`; `mask`: `[T, B]`.
+    pub fn loss(&self, outputs: &Tensor, mask: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Labels(labels) => loss::cross_entropy(outputs, labels, mask),
+            Self::Values(values) => loss::squared_error(outputs, values, mask),
+        }
+    }
 }
 
 /// Support sets of T tasks.
@@ -97,19 +118,24 @@ impl Support {
         Ok(y.f_mul(&self.mask.f_unsqueeze(-1)?)?)
     }
 
+    /// `[T, N]`: 1 for classes of the task, 0 for padding.
+    pub fn class_mask(&self) -> Result<Tensor> {
+        self.by_class(1.0, 0.0)
+    }
+
     /// `[T, N]`: 0 for classes of the task, −∞ for padding; `None` if no task is padded.
     pub fn class_padding(&self) -> Result<Option<Tensor>> {
-        let width = self.outputs.iter().copied().max().unwrap_or(0);
-        if self.outputs.iter().all(|&outputs| outputs == width) {
+        if self.outputs.iter().all(|&outputs| outputs as i64 == self.width()) {
             return Ok(None);
         }
-        let values: Vec<f32> = self
-            .outputs
-            .iter()
-            .flat_map(|&outputs| (0..width).map(move |class| if class < outputs { 0.0 } else { f32::NEG_INFINITY }))
-            .collect();
-        let shape = [self.outputs.len() as i64, width as i64];
-        Ok(Some(bridge::tensor(&values, &shape, self.mask.device())?))
+        Ok(Some(self.by_class(0.0, f32::NEG_INFINITY)?))
+    }
+
+    fn by_class(&self, own: f32, padding: f32) -> Result<Tensor> {
+        let width = self.outputs.iter().copied().max().unwrap_or(0);
+        let of_task = |&outputs: &usize| (0..width).map(move |class| if class < outputs { own } else { padding });
+        let values: Vec<f32> = self.outputs.iter().flat_map(of_task).collect();
+        bridge::tensor(&values, &[self.outputs.len() as i64, width as i64], self.mask.device())
     }
 }
 
@@ -123,6 +149,18 @@ impl Query {
     /// The mask, if any row is padding.
     pub fn padding(&self) -> Option<&Tensor> {
         self.is_padded.then_some(&self.mask)
+    }
+
+    /// The same rows to adapt on, of tasks with the outputs of `support`.
+    #[must_use]
+    pub fn as_support(&self, support: &Support) -> Support {
+        Support {
+            x: self.x.shallow_clone(),
+            targets: self.targets.shallow_clone(),
+            mask: self.mask.shallow_clone(),
+            is_padded: self.is_padded,
+            outputs: support.outputs.clone(),
+        }
     }
 }
 

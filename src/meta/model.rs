@@ -7,7 +7,9 @@ use tch::{Device, Tensor};
 use super::batch::{Support, stack_rows};
 use super::learner::{self, Learner, Net, Phase};
 use super::{Adapted, backbone};
-use crate::domain::{BackboneConfig, InputSchema, Kind, LearnerConfig, Norm, Outputs, Recipe, Rows, SupportSet};
+use crate::domain::{
+    BackboneConfig, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Outputs, Recipe, Rows, SupportSet,
+};
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint, init};
 
 /// What a base model is made of, without its numbers.
@@ -59,16 +61,20 @@ impl Model {
             BackboneConfig::Conv4 { norm, .. } => norm,
             BackboneConfig::Mlp { .. } => Norm::Support, // no layer asks
         };
-        match (&architecture.learner, architecture.kind, norm) {
-            (LearnerConfig::Protonet {}, Kind::Regression, _) => {
-                return Err("protonet has no regression; take r2d2 or maml".to_owned());
-            }
-            (LearnerConfig::Maml { .. }, _, Norm::Running) => {
-                return Err(
-                    "maml adapts every layer, and running statistics are those of θ: set norm = \"support\"".to_owned()
-                );
-            }
-            _ => {}
+        let learner = &architecture.learner;
+        let prototypes = matches!(learner, LearnerConfig::Protonet {})
+            || matches!(learner.head_init(), Some(HeadInit::Prototype {}));
+        if prototypes && architecture.kind == Kind::Regression {
+            return Err(format!("{} has no regression: there are no class means", learner.name()));
+        }
+        if learner.adapts_features() && norm == Norm::Running {
+            let name = learner.name();
+            return Err(format!(
+                "{name} adapts the features, and running statistics are those of θ: set norm = \"support\""
+            ));
+        }
+        if learner.inner_steps() == Some(0) {
+            return Err("inner_steps must be at least 1".to_owned());
         }
         let learner = learner::build(&architecture.learner);
         Ok(Self { net: Net { backbone, norm }, learner, theta, device, architecture })
@@ -78,7 +84,7 @@ impl Model {
         let backbone =
             self.net.backbone.init(rng)?.into_iter().map(|(name, tensor)| (format!("backbone.{name}"), tensor));
         let mut theta: Params = backbone.collect();
-        theta.extend(self.learner.init(self.net.backbone.width(), self.architecture.kind, rng)?);
+        theta.extend(self.learner.init(&self.net, &theta, self.architecture.kind, rng)?);
         if self.net.norm == Norm::Running {
             for layer in self.net.backbone.norm_layers() {
                 let channels = theta.get(&format!("backbone.{layer}.weight"))?.size();

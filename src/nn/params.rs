@@ -94,6 +94,14 @@ impl Params {
             .collect()
     }
 
+    /// Those whose name starts with `prefix`, without it.
+    #[must_use]
+    pub fn stripped(&self, prefix: &str) -> Self {
+        self.iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.shallow_clone())))
+            .collect()
+    }
+
     /// The same tensors in another map.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {

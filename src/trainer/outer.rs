@@ -5,9 +5,9 @@ use rand_chacha::ChaCha8Rng;
 use tch::Kind as Dtype;
 
 use super::{TrainConfig, TrainError};
+use crate::meta::Model;
 use crate::meta::batch::{self, Query, StackedTargets, Support};
 use crate::meta::task::{Split, TaskDistribution};
-use crate::meta::{Model, Phase, learner};
 use crate::nn::grad::{Graph, grad};
 use crate::nn::{Params, TensorError, loss, optim};
 
@@ -57,26 +57,27 @@ fn move_theta(
     let statistics = model.theta.filtered(|name| name.starts_with("stats."));
     let leaves = model.trainable().leaves()?;
     let theta = leaves.overlaid(&statistics);
-    let adapted = model.learner.adapt(&model.net, &theta, support, None, Phase::Train)?;
-    let (outputs, query_statistics) =
-        learner::predict(&model.net, &theta, &adapted.tensors, &query.x, query.padding(), Phase::Train)?;
-    let (losses, accuracy) = match &query.targets {
+    let progress = step as f64 / config.outer.steps as f64;
+    let lesson = model.learner.lesson(&model.net, &theta, support, query, progress)?;
+    let accuracy = match &query.targets {
         StackedTargets::Labels(labels) => {
-            let accuracy = loss::accuracy(&outputs, labels, &query.mask)?.f_mean(Dtype::Float)?;
-            (loss::cross_entropy(&outputs, labels, &query.mask)?, Some(accuracy.f_double_value(&[])?))
+            let accuracy = loss::accuracy(&lesson.outputs, labels, &query.mask)?;
+            Some(accuracy.f_mean(Dtype::Float)?.f_double_value(&[])?)
         }
-        StackedTargets::Values(values) => (loss::squared_error(&outputs, values, &query.mask)?, None),
+        StackedTargets::Values(_) => None,
     };
-    let loss = losses.f_mean(Dtype::Float)?;
-    let measured = Measured { loss: loss.f_double_value(&[])?, accuracy };
+    let measured = Measured { loss: lesson.loss.f_double_value(&[])?, accuracy };
 
-    let grads = grad(&loss, &leaves, Graph::Free)?;
+    let grads = match lesson.gradient {
+        Some(gradient) => gradient,
+        None => grad(&lesson.loss, &leaves, Graph::Free)?,
+    };
     let grads = match config.outer.clip {
         Some(bound) => optim::clip(&grads, bound)?.0,
         None => grads,
     };
     let moved = adam.step(&leaves, &grads, config.outer.lr_at(step))?;
-    let running = averaged(&averaged(&statistics, &adapted.batch_statistics)?, &query_statistics)?;
+    let running = lesson.batch_statistics.iter().try_fold(statistics, |running, batch| averaged(&running, batch))?;
     Ok((measured, moved.overlaid(&running)))
 }
 

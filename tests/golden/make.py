@@ -8,6 +8,7 @@ tests' tolerance is for Imprint's single precision alone.
 """
 
 import json
+import math
 import sys
 
 import torch
@@ -15,8 +16,9 @@ import torch.nn.functional as F
 
 torch.set_default_dtype(torch.float64)
 # With this seed no maximum is so close that rounding decides it.
-rng = torch.Generator().manual_seed(7)
+rng = torch.Generator().manual_seed(9)
 EPS = 1e-5
+ALPHA, STEPS = 0.1, 3
 
 
 def normal(*shape, scale=1.0):
@@ -146,16 +148,13 @@ def mlp_theta():
     return theta
 
 
-def conv4_theta(statistics):
+def conv4_theta():
     theta = {}
     for block in range(4):
         theta[f"backbone.conv{block}.weight"] = normal(3, 1 if block == 0 else 3, 3, 3, scale=0.5)
         theta[f"backbone.conv{block}.bias"] = normal(3, scale=0.1)
         theta[f"backbone.norm{block}.weight"] = positive(3)
         theta[f"backbone.norm{block}.bias"] = normal(3, scale=0.2)
-        if statistics:
-            theta[f"stats.norm{block}.mean"] = normal(3, scale=0.2)
-            theta[f"stats.norm{block}.var"] = positive(3)
     return theta
 
 
@@ -191,21 +190,120 @@ def class_head(kind, theta, way, features, labels):
     return (weight, bias) if kind == "learned" else (weight.expand(way, -1), bias.expand(way))
 
 
-def maml(net, theta, task, steps, alpha, order, head):
-    """The query's scores after the inner loop."""
+def query_outputs(net, theta, fast, task):
+    """The query's scores by fast weights, normalised as the support set is under them."""
+    params, statistics = theta | fast, Remembered()
+    net(params, task["support"], statistics.take)
+    return F.linear(net(params, task["query"], statistics.give), params["head.weight"], params["head.bias"])
+
+
+def trajectory(net, theta, task, steps, order, head, update):
+    """The query's scores after each inner step; `update(k, fast, grads)` is one."""
     features = net(theta, task["support"], own_statistics) if head == "prototype" else None
     weight, bias = class_head(head, theta, task["way"], features, task["support_labels"])
     # Copies: the inner gradient sees a head that is made of features as a variable of its own.
     fast = {name: tensor.clone() for name, tensor in theta.items() if name.startswith("backbone.")}
     fast |= {"head.weight": weight, "head.bias": bias}
-    for _ in range(steps):
+    outputs = []
+    for k in range(steps):
         logits = F.linear(net(fast, task["support"], own_statistics), fast["head.weight"], fast["head.bias"])
         loss = F.cross_entropy(logits, task["support_labels"])
         grads = torch.autograd.grad(loss, list(fast.values()), create_graph=order == "second", retain_graph=True)
-        fast = {name: tensor - alpha * grad for (name, tensor), grad in zip(fast.items(), grads)}
-    statistics = Remembered()
-    net(fast, task["support"], statistics.take)
-    return F.linear(net(fast, task["query"], statistics.give), fast["head.weight"], fast["head.bias"])
+        fast = update(k, fast, dict(zip(fast, grads)))
+        outputs.append(query_outputs(net, theta, fast, task))
+    return outputs
+
+
+def maml_update(_theta):
+    return lambda _k, fast, grads: {name: tensor - ALPHA * grads[name] for name, tensor in fast.items()}
+
+
+def meta_sgd_update(theta):
+    return lambda _k, fast, grads: {name: tensor - theta["rate." + name] * grads[name] for name, tensor in fast.items()}
+
+
+def maml_plus_plus_update(theta):
+    return lambda k, fast, grads: {name: tensor - theta["rate." + name][k] * grads[name] for name, tensor in fast.items()}
+
+
+def learned_update(theta):
+    """Two LSTM cells on each coordinate."""
+    cells = []
+    for layer in range(2):
+        part = lambda name: theta[f"optimizer.lstm{layer}.{name}"]
+        cells.append((part("weight_ih"), part("weight_hh"), part("bias"), torch.zeros(len(part("bias")))))
+    state = {}
+
+    def update(_k, fast, grads):
+        moved = {}
+        for name, tensor in fast.items():
+            g = grads[name].detach().reshape(-1, 1)
+            large = g.abs() >= math.exp(-10)
+            x = torch.cat(
+                [
+                    torch.where(large, g.abs().clamp_min(1e-30).log() / 10, torch.tensor(-1.0)),
+                    torch.where(large, g.sign(), g * math.exp(10)),
+                ],
+                1,
+            )
+            for layer, cell in enumerate(cells):
+                hidden = cell[1].shape[1]
+                before = state.get((name, layer), (torch.zeros(len(x), hidden), torch.zeros(len(x), hidden)))
+                after = torch.lstm_cell(x, before, cell[0], cell[1], cell[2], cell[3])
+                state[name, layer] = after
+                x = after[0]
+            moved[name] = tensor + 0.1 * (x @ theta["optimizer.out.weight"].T).reshape(tensor.shape)
+        return moved
+
+    return update
+
+
+def anil(theta, support, query, task):
+    weight, bias = class_head("shared", theta, task["way"], support, task["support_labels"])
+    for _ in range(STEPS):
+        loss = F.cross_entropy(F.linear(support, weight, bias), task["support_labels"])
+        grads = torch.autograd.grad(loss, [weight, bias], create_graph=True)
+        weight, bias = weight - ALPHA * grads[0], bias - ALPHA * grads[1]
+    return F.linear(query, weight, bias)
+
+
+def cavia(net, theta, task):
+    contexts = next(tensor.shape[1] for name, tensor in theta.items() if name.startswith("context."))
+    phi = torch.zeros(contexts, requires_grad=True)
+
+    def modulated(phi):
+        maps = {name.removeprefix("context."): c for name, c in theta.items() if name.startswith("context.")}
+        return {"backbone." + name: theta["backbone." + name] + c @ phi for name, c in maps.items()}
+
+    for _ in range(STEPS):
+        params = theta | modulated(phi)
+        logits = F.linear(net(params, task["support"], own_statistics), params["head.weight"], params["head.bias"])
+        (grad,) = torch.autograd.grad(F.cross_entropy(logits, task["support_labels"]), [phi], create_graph=True)
+        phi = phi - ALPHA * grad
+    return query_outputs(net, theta, modulated(phi), task)
+
+
+def reptile_gradient(net, theta, tasks):
+    """(θ − θ_K) / α, a mean over tasks and over the copies of a shared head, and the loss after plain adaptation."""
+    sums, counts, losses = {}, {}, []
+    for task in tasks:
+        turns = [(task["support"], task["support_labels"]), (task["query"], task["query_labels"])]
+        fast = {name: tensor for name, tensor in theta.items() if name.startswith("backbone.")}
+        fast |= {"head.weight": theta["head.weight"].expand(task["way"], -1), "head.bias": theta["head.bias"].expand(task["way"])}
+        for k in range(STEPS):
+            rows, labels = turns[k % 2]
+            fast = {name: tensor.detach().requires_grad_(True) for name, tensor in fast.items()}
+            logits = F.linear(net(fast, rows, own_statistics), fast["head.weight"], fast["head.bias"])
+            grads = torch.autograd.grad(F.cross_entropy(logits, labels), list(fast.values()))
+            fast = {name: tensor - ALPHA * grad for (name, tensor), grad in zip(fast.items(), grads)}
+        for name, tensor in fast.items():
+            copies = tensor if name.startswith("head.") else tensor[None]
+            sums[name] = sums.get(name, 0) + copies.sum(0, keepdim=name.startswith("head."))
+            counts[name] = counts.get(name, 0) + len(copies)
+        outputs = trajectory(net, theta, task, STEPS, "first", "shared", maml_update(theta))[-1]
+        losses.append(F.cross_entropy(outputs, task["query_labels"]))
+    grads = {name: (theta[name] - sums[name] / counts[name]) / ALPHA for name in theta}
+    return {"theta": theta, "tasks": tasks, "loss": sum(losses) / len(losses), "grads": grads}
 
 
 def protonet(theta, support, query, task):
@@ -233,51 +331,141 @@ def closed_form(net, theta, tasks, head, norm):
 
 
 def outer_gradient(theta, tasks, train):
-    """The mean of the tasks' mean query losses, and its gradient."""
-    leaves = {name: tensor.clone().requires_grad_(not name.startswith("stats.")) for name, tensor in theta.items()}
-    losses = [F.cross_entropy(out, task["query_labels"]) for out, task in zip(train(leaves), tasks)]
+    """The mean of the tasks' losses, and its gradient; `train` gives the (weighted) query scores of each task."""
+    leaves = {name: tensor.detach().clone().requires_grad_(not name.startswith("stats.")) for name, tensor in theta.items()}
+    losses = []
+    for task, weighted in zip(tasks, train(leaves)):
+        losses.append(sum(weight * F.cross_entropy(out, task["query_labels"]) for weight, out in weighted))
     loss = sum(losses) / len(losses)
     wanted = [name for name in leaves if not name.startswith("stats.")]
     grads = torch.autograd.grad(loss, [leaves[name] for name in wanted])
     return {"theta": theta, "tasks": tasks, "loss": loss, "grads": dict(zip(wanted, grads))}
 
 
-def maml_case(backbone, net, shape, width, head, order, steps):
-    theta = mlp_theta() if backbone == "mlp" else conv4_theta(statistics=False)
-    if head != "prototype":
-        outputs = 3 if head == "learned" else 1
-        theta |= {"head.weight": normal(outputs, width, scale=0.5), "head.bias": normal(outputs, scale=0.1)}
+def network(backbone):
+    """The function, the shape of a row, the width of its features, and θ."""
+    return (mlp, (3,), 5, mlp_theta()) if backbone == "mlp" else (conv4, (1, 16, 16), 3, conv4_theta())
+
+
+def head_theta(head, width):
+    outputs = 3 if head == "learned" else 1
+    return {} if head == "prototype" else {
+        "head.weight": normal(outputs, width, scale=0.5),
+        "head.bias": normal(outputs, scale=0.1),
+    }
+
+
+def two_tasks(shape, fixed_way):
     # A learned head has one way; the others do as they like.
-    tasks = [episode(shape, [2, 1, 3], 2), episode(shape, [1, 2, 2] if head == "learned" else [2, 1], 2)]
-    run = lambda theta: [maml(net, theta, task, steps, 0.1, order, head) for task in tasks]
-    for tensor in theta.values():
-        tensor.requires_grad_(True)
-    learner = {"kind": "maml", "inner_steps": steps, "inner_lr": 0.1, "order": order, "head_init": {"kind": head}}
+    return [episode(shape, [2, 1, 3], 2), episode(shape, [1, 2, 2] if fixed_way else [2, 1], 2)]
+
+
+def rates(theta, width, shape_of):
+    shapes = {name: tensor.shape for name, tensor in theta.items() if name.startswith("backbone.")}
+    shapes |= {"head.weight": (1, width), "head.bias": (1,)}
+    return {"rate." + name: 0.1 * positive(*shape_of(shape)) for name, shape in shapes.items()}
+
+
+def gradient_case(backbone, kind, head="shared", order="second", progress=1.0):
+    net, shape, width, theta = network(backbone)
+    theta |= head_theta(head, width)
+    learner = {"kind": kind, "inner_steps": STEPS, "head_init": {"kind": head}}
     if head == "learned":
         learner["head_init"]["way"] = 3
-    return {"learner": learner, "backbone": backbone, "outputs": run(theta)} | outer_gradient(theta, tasks, run)
+    if kind in ("maml", "meta_sgd"):
+        learner["order"] = order
+    if kind != "learned_optimizer":
+        learner["inner_lr"] = ALPHA
+    last = [0.0] * (STEPS - 1) + [1.0]
+    weights = last
+    if kind == "meta_sgd":
+        theta |= rates(theta, width, lambda shape: shape)
+    if kind == "maml_plus_plus":
+        theta |= rates(theta, width, lambda _: (STEPS,))
+        learner |= {"multi_step": 0.5, "first_order": 0.1}
+        order = "first" if progress < 0.1 else "second"
+        equal = max(0.0, 1 - progress / 0.5) / STEPS
+        weights = [equal] * (STEPS - 1) + [1 - equal * (STEPS - 1)]
+    if kind == "learned_optimizer":
+        hidden, order = 4, "first"
+        learner["hidden"] = hidden
+        for layer in range(2):
+            theta[f"optimizer.lstm{layer}.weight_ih"] = normal(4 * hidden, 2 if layer == 0 else hidden, scale=0.5)
+            theta[f"optimizer.lstm{layer}.weight_hh"] = normal(4 * hidden, hidden, scale=0.5)
+            theta[f"optimizer.lstm{layer}.bias"] = normal(4 * hidden, scale=0.5)
+        theta["optimizer.out.weight"] = normal(1, hidden)
+        weights = [1 / STEPS] * STEPS
+    tasks = two_tasks(shape, head == "learned")
+    update = {
+        "maml": maml_update,
+        "meta_sgd": meta_sgd_update,
+        "maml_plus_plus": maml_plus_plus_update,
+        "learned_optimizer": learned_update,
+    }[kind]
+    run = lambda theta, order: [trajectory(net, theta, task, STEPS, order, head, update(theta)) for task in tasks]
+    for tensor in theta.values():
+        tensor.requires_grad_(True)
+    outputs = [after[-1] for after in run(theta, "first")]
+    train = lambda theta: [list(zip(weights, after)) for after in run(theta, order)]
+    case = {"learner": learner, "backbone": backbone, "outputs": outputs, "progress": progress}
+    return case | outer_gradient(theta, tasks, train)
 
 
-def closed_form_case(backbone, net, shape, kind, head, shots):
-    theta = mlp_theta() if backbone == "mlp" else conv4_theta(statistics=True)
-    if kind == "r2d2":
+def reptile_case(backbone):
+    net, shape, width, theta = network(backbone)
+    theta |= head_theta("shared", width)
+    for tensor in theta.values():
+        tensor.requires_grad_(True)
+    tasks = two_tasks(shape, False)
+    learner = {"kind": "reptile", "inner_steps": STEPS, "inner_lr": ALPHA, "head_init": {"kind": "shared"}}
+    outputs = [trajectory(net, theta, task, STEPS, "first", "shared", maml_update(theta))[-1] for task in tasks]
+    return {"learner": learner, "backbone": backbone, "outputs": outputs} | reptile_gradient(net, theta, tasks)
+
+
+def cavia_case(backbone):
+    net, shape, width, theta = network(backbone)
+    theta |= head_theta("learned", width)
+    places = ["fc0.bias"] if backbone == "mlp" else ["norm2.weight", "norm2.bias"]
+    theta |= {"context." + name: normal(len(theta["backbone." + name]), 2, scale=0.5) for name in places}
+    tasks = two_tasks(shape, True)
+    learner = {"kind": "cavia", "inner_steps": STEPS, "inner_lr": ALPHA, "order": "second", "contexts": 2, "way": 3}
+    case = {"learner": learner, "backbone": backbone, "outputs": [cavia(net, theta, task) for task in tasks]}
+    return case | outer_gradient(theta, tasks, lambda theta: [[(1.0, cavia(net, theta, task))] for task in tasks])
+
+
+def closed_form_case(backbone, learner, head, shots):
+    net, shape, width, theta = network(backbone)
+    if backbone == "conv4":
+        theta |= {f"stats.norm{block}.mean": normal(3, scale=0.2) for block in range(4)}
+        theta |= {f"stats.norm{block}.var": positive(3) for block in range(4)}
+    if learner["kind"] == "r2d2":
         theta |= {name: normal(1, scale=0.5) for name in ("head.log_lambda", "head.log_scale", "head.offset")}
+    if learner["kind"] == "anil":
+        theta |= {name: tensor.requires_grad_(True) for name, tensor in head_theta("shared", width).items()}
     tasks = [episode(shape, shots, 2), episode(shape, [1, 2], 3)]
-    return {
-        "learner": {"kind": kind},
-        "backbone": backbone,
-        "outputs": closed_form(net, theta, tasks, head, running(theta)),
-    } | outer_gradient(theta, tasks, lambda theta: closed_form(net, theta, tasks, head, own_statistics))
+    run = lambda theta, norm: closed_form(net, theta, tasks, head, norm)
+    case = {"learner": learner, "backbone": backbone, "outputs": run(theta, running(theta))}
+    return case | outer_gradient(theta, tasks, lambda theta: [[(1.0, out)] for out in run(theta, own_statistics)])
 
 
 def learners():
     cases = []
-    settings = [("learned", "second", 2), ("shared", "second", 3), ("prototype", "second", 3), ("shared", "first", 3)]
-    for backbone, net, shape, width in [("mlp", mlp, (3,), 5), ("conv4", conv4, (1, 16, 16), 3)]:
-        cases += [maml_case(backbone, net, shape, width, *setting) for setting in settings]
-        for kind, head in [("protonet", protonet), ("r2d2", r2d2)]:
-            # Fewer support rows than features, and more.
-            cases += [closed_form_case(backbone, net, shape, kind, head, shots) for shots in ([1, 1, 1], [3, 2, 4])]
+    anil_config = {"kind": "anil", "inner_steps": STEPS, "inner_lr": ALPHA, "order": "second", "head_init": {"kind": "shared"}}
+    for head, order in [("learned", "second"), ("shared", "first")]:
+        cases.append(gradient_case("mlp", "maml", head, order))
+    for progress in (0.05, 1.0):
+        cases.append(gradient_case("mlp", "maml_plus_plus", progress=progress))
+    for backbone in ("mlp", "conv4"):
+        cases += [gradient_case(backbone, "maml", head) for head in ("shared", "prototype")]
+        cases.append(gradient_case(backbone, "meta_sgd"))
+        cases.append(gradient_case(backbone, "maml_plus_plus", progress=0.25))
+        cases.append(gradient_case(backbone, "learned_optimizer"))
+        cases += [reptile_case(backbone), cavia_case(backbone)]
+        cases.append(closed_form_case(backbone, anil_config, anil, [2, 1, 3]))
+        # Fewer support rows than features, or more.
+        shots = [1, 1, 1] if backbone == "mlp" else [3, 2, 4]
+        cases.append(closed_form_case(backbone, {"kind": "protonet"}, protonet, shots))
+        cases.append(closed_form_case(backbone, {"kind": "r2d2"}, r2d2, shots))
     return cases
 
 

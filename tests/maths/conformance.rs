@@ -22,6 +22,12 @@ fn name(model: &Model) -> String {
     format!("{:?} on {:?}", model.architecture.learner, model.architecture.backbone)
 }
 
+/// Those of `shots` that the learner can serve: one with a head of its own number of classes gets that many.
+fn served(model: &Model, shots: &[usize]) -> Vec<usize> {
+    let way = model.architecture.learner.fixed_way().unwrap_or(shots.len());
+    shots.iter().copied().cycle().take(way).collect()
+}
+
 fn support(episode: &Episode) -> SupportSet {
     SupportSet::new(&episode.support, &episode.support_targets).unwrap()
 }
@@ -38,7 +44,8 @@ fn adapted(model: &Model, episode: &Episode) -> Params {
 fn any_number_of_classes_and_uneven_shots_are_served() {
     for (model, width) in table() {
         for shots in [&[1, 1][..], &[3, 1, 2], &[1, 2, 3, 4, 5, 6, 1]] {
-            let episode = episode(width, shots, 2, 3);
+            let shots = served(&model, shots);
+            let episode = episode(width, &shots, 2, 3);
             let outputs = model.predict(&adapted(&model, &episode), &episode.query, Phase::Serve).unwrap();
             assert_eq!((outputs.width, outputs.rows().len()), (shots.len(), 2 * shots.len()), "{}", name(&model));
             assert!(outputs.values.iter().all(|value| value.is_finite()), "{}", name(&model));
@@ -66,7 +73,7 @@ fn the_same_support_set_in_another_order_leaves_the_same_bytes() {
 fn adapting_leaves_theta_unchanged_and_no_graph_behind() {
     for (model, width) in table() {
         let before = bytes(&model.theta);
-        let adapter = adapted(&model, &episode(width, &[2, 2], 2, 5));
+        let adapter = adapted(&model, &episode(width, &served(&model, &[2, 2]), 2, 5));
         assert_eq!(before, bytes(&model.theta), "{}", name(&model));
         assert!(adapter.tensors().all(|tensor| !tensor.requires_grad()), "{}", name(&model));
     }
@@ -91,8 +98,8 @@ fn a_query_rows_answer_does_not_depend_on_its_neighbours() {
 fn tasks_that_are_stacked_have_the_numbers_that_they_have_alone() {
     for (model, width) in table() {
         let row = model.architecture.input.row_shape();
-        let episodes =
-            [episode(width, &[1, 2], 3, 7), episode(width, &[3, 1, 2, 2], 2, 8), episode(width, &[2, 2, 2], 4, 9)];
+        let drawn = |shots: &[usize], queries, seed| episode(width, &served(&model, shots), queries, seed);
+        let episodes = [drawn(&[1, 2], 3, 7), drawn(&[3, 1, 2, 2], 2, 8), drawn(&[2, 2, 2], 4, 9)];
         let (supports, queries) = batch::stack(&episodes, &row, Device::Cpu).unwrap();
         let stacked = model.learner.adapt(&model.net, &model.theta, &supports, None, Phase::Serve).unwrap();
         let (outputs, _) =

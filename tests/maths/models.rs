@@ -9,13 +9,23 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::Device;
 
-/// Every learner, by name. A new variant of [`LearnerConfig`] does not compile until it is listed in [`listed`].
+/// Every learner. A new variant of [`LearnerConfig`] does not compile until it is listed in [`listed`].
 pub fn learners() -> Vec<LearnerConfig> {
-    let maml = |order, head_init| LearnerConfig::Maml { inner_steps: 3, inner_lr: 0.1, order, head_init };
+    let (inner_steps, inner_lr) = (3, 0.1);
+    let (shared, prototype) = (HeadInit::Shared {}, HeadInit::Prototype {});
+    let maml = |order, head_init| LearnerConfig::Maml { inner_steps, inner_lr, order, head_init };
+    let (first, second) = (GradOrder::First, GradOrder::Second);
     let all = vec![
-        maml(GradOrder::Second, HeadInit::Prototype {}),
-        maml(GradOrder::Second, HeadInit::Shared {}),
-        maml(GradOrder::First, HeadInit::Shared {}),
+        maml(second, prototype),
+        maml(second, shared),
+        maml(first, shared),
+        LearnerConfig::Anil { inner_steps, inner_lr, order: second, head_init: prototype },
+        LearnerConfig::Anil { inner_steps, inner_lr, order: second, head_init: shared },
+        LearnerConfig::MetaSgd { inner_steps, inner_lr, order: second, head_init: shared },
+        LearnerConfig::MamlPlusPlus { inner_steps, inner_lr, multi_step: 0.5, first_order: 0.0, head_init: shared },
+        LearnerConfig::Reptile { inner_steps, inner_lr, head_init: shared },
+        LearnerConfig::Cavia { inner_steps, inner_lr, order: second, contexts: 4, way: 3 },
+        LearnerConfig::LearnedOptimizer { inner_steps, hidden: 6, head_init: shared },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
     ];
@@ -25,7 +35,15 @@ pub fn learners() -> Vec<LearnerConfig> {
 
 fn listed(learner: &LearnerConfig) -> bool {
     match learner {
-        LearnerConfig::Maml { .. } | LearnerConfig::Protonet {} | LearnerConfig::R2d2 {} => true,
+        LearnerConfig::Maml { .. }
+        | LearnerConfig::Anil { .. }
+        | LearnerConfig::MetaSgd { .. }
+        | LearnerConfig::MamlPlusPlus { .. }
+        | LearnerConfig::Reptile { .. }
+        | LearnerConfig::Cavia { .. }
+        | LearnerConfig::LearnedOptimizer { .. }
+        | LearnerConfig::Protonet {}
+        | LearnerConfig::R2d2 {} => true,
     }
 }
 
@@ -42,7 +60,7 @@ pub fn mlp(learner: LearnerConfig, kind: Kind) -> Model {
 
 /// A classifier of 16×16 images.
 pub fn conv4(learner: LearnerConfig) -> Model {
-    let norm = if learner.inner_steps().is_some() { Norm::Support } else { Norm::Running };
+    let norm = if learner.adapts_features() { Norm::Support } else { Norm::Running };
     let input = InputSchema::Image { channels: 1, height: 16, width: 16, polarity: Polarity::AsIs };
     let backbone = BackboneConfig::Conv4 { filters: 4, norm };
     let architecture = Architecture { input, kind: Kind::Classification, backbone, learner };

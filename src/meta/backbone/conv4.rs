@@ -56,6 +56,10 @@ impl Backbone for Conv4 {
         (0..BLOCKS).map(|block| format!("norm{block}")).collect()
     }
 
+    fn modulated(&self) -> Vec<String> {
+        vec!["norm2.weight".to_owned(), "norm2.bias".to_owned()]
+    }
+
     fn multiply_adds(&self) -> u64 {
         (0..BLOCKS)
             .map(|block| {

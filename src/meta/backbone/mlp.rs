@@ -43,6 +43,10 @@ impl Backbone for Mlp {
         Vec::new()
     }
 
+    fn modulated(&self) -> Vec<String> {
+        vec!["fc0.bias".to_owned()]
+    }
+
     fn multiply_adds(&self) -> u64 {
         self.widths.windows(2).map(|pair| (pair[0] * pair[1]) as u64).sum()
     }

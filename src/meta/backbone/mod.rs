@@ -30,6 +30,9 @@ pub trait Backbone: Send + Sync {
     /// Names of the layers that normalise by statistics.
     fn norm_layers(&self) -> Vec<String>;
 
+    /// Names of the parameters, one number for each output of a layer, that contexts of a task act on; see CAVIA.
+    fn modulated(&self) -> Vec<String>;
+
     /// Multiply-adds of one row, forward.
     fn multiply_adds(&self) -> u64;
 }

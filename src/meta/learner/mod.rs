@@ -3,6 +3,12 @@
 //! | learner | adapter | adapts by |
 //! |---|---|---|
 //! | [`maml`] | every parameter θ′ | gradient steps |
+//! | [`meta_sgd`] | every parameter | gradient steps, a learned rate for each number |
+//! | [`maml_plus_plus`] | every parameter | gradient steps, a learned rate for each layer and step |
+//! | [`reptile`] | every parameter | gradient steps; trained without differentiating through them |
+//! | [`learned_optimizer`] | every parameter | steps that an LSTM says |
+//! | [`anil`] | head only | gradient steps |
+//! | [`cavia`] | one layer's offset or scale | gradient steps on a few context parameters |
 //! | [`protonet`] | head only | class means |
 //! | [`r2d2`] | head only | ridge regression |
 //!
@@ -12,15 +18,22 @@
 //! 3. A line in the conformance table, `tests/maths/conformance.rs`: shapes, determinism, θ unchanged, any way and uneven
 //!    shots, stacked equals single.
 
+mod anil;
+mod cavia;
+mod inner;
+mod learned_optimizer;
 mod maml;
+mod maml_plus_plus;
+mod meta_sgd;
 mod protonet;
 mod r2d2;
+mod reptile;
 
 use rand_chacha::ChaCha8Rng;
-use tch::Tensor;
+use tch::{Kind as Dtype, Tensor};
 
 use super::backbone::Backbone;
-use super::batch::Support;
+use super::batch::{Query, Support};
 use crate::domain::{Kind, LearnerConfig, Norm};
 use crate::nn::norm::{Normalizer, Statistics};
 use crate::nn::{Params, Result, ops};
@@ -61,22 +74,18 @@ impl Net {
             (Norm::Running, Phase::Train) => {
                 self.features(theta, &support.x, Statistics::Batch { mask: support.padding() })
             }
-            (Norm::Running, Phase::Serve) => self.features(theta, &support.x, Statistics::Fixed(&fixed(theta))),
+            (Norm::Running, Phase::Serve) => {
+                self.features(theta, &support.x, Statistics::Fixed(&theta.stripped("stats.")))
+            }
         }
     }
 }
 
-/// The statistics in `params`, by layer.
-fn fixed(params: &Params) -> Params {
-    let strip =
-        |(name, tensor): (&str, &Tensor)| Some((name.strip_prefix("stats.")?.to_owned(), tensor.shallow_clone()));
-    params.iter().filter_map(strip).collect()
-}
-
 /// What a learner leaves behind for T support sets: tensors with a leading T that take the place of θ's.
 ///
-/// `head.weight` `[T, N, D]` and `head.bias` `[T, N]` always; `stats.*` if the support set's statistics are to be used;
-/// every other parameter only from learners that adapt it. Padded classes have a bias of −∞.
+/// `head.weight` `[T, N, D]` and `head.bias` `[T, N]` from all learners but those whose tasks share a head; `stats.*` if
+/// the support set's statistics are to be used; every other parameter only from learners that adapt it. Padded classes
+/// have a bias of −∞.
 pub struct Adapted {
     /// By θ's names.
     pub tensors: Params,
@@ -94,18 +103,44 @@ impl Adapted {
     }
 }
 
+/// What one outer step learns from.
+pub struct Lesson {
+    /// Mean query loss, a scalar.
+    pub loss: Tensor,
+    /// Outputs for the query rows after the inner loop, `[T, Q, N]`.
+    pub outputs: Tensor,
+    /// Statistics of the batches that were normalised by their own, in order, for θ's running averages.
+    pub batch_statistics: Vec<Params>,
+    /// The outer gradient, by the names of all that θ learns, where it is not that of `loss`.
+    pub gradient: Option<Params>,
+}
+
 /// An algorithm that adapts. It keeps no state: everything is in the arguments and in the result.
 pub trait Learner: Send + Sync {
-    /// Fresh parameters of the head, `head.…`, for features of `width` and tasks of `kind`.
-    fn init(&self, width: usize, kind: Kind, rng: &mut ChaCha8Rng) -> Result<Params>;
+    /// Fresh parameters besides those of the `backbone` (`backbone.…`), for tasks of `kind`: the head, `head.…`, and
+    /// whatever else is learned with θ.
+    fn init(&self, net: &Net, backbone: &Params, kind: Kind, rng: &mut ChaCha8Rng) -> Result<Params>;
 
     /// Adapts to T support sets. Reads `theta`, returns new values.
     ///
     /// `steps`: inner steps, if the learner takes any; its own number by default.
     fn adapt(&self, net: &Net, theta: &Params, support: &Support, steps: Option<u32>, phase: Phase) -> Result<Adapted>;
 
-    /// Leave-one-out outputs `[T, S, N]`, where the learner has them in closed form.
-    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>>;
+    /// Leave-one-out outputs `[T, S, N]`, where the learner has them in closed form. Gradient steps have none: that
+    /// would be one inner loop for each row.
+    fn leave_one_out(&self, _net: &Net, _theta: &Params, _support: &Support) -> Result<Option<Tensor>> {
+        Ok(None)
+    }
+
+    /// What θ learns from T episodes: by default the query loss after the inner loop.
+    ///
+    /// `progress`: share of the outer steps that are taken, 0..1.
+    fn lesson(&self, net: &Net, theta: &Params, support: &Support, query: &Query, _progress: f64) -> Result<Lesson> {
+        let adapted = self.adapt(net, theta, support, None, Phase::Train)?;
+        let (outputs, statistics) = predict(net, theta, &adapted.tensors, &query.x, query.padding(), Phase::Train)?;
+        let loss = query.targets.loss(&outputs, &query.mask)?.f_mean(Dtype::Float)?;
+        Ok(Lesson { loss, outputs, batch_statistics: vec![adapted.batch_statistics, statistics], gradient: None })
+    }
 }
 
 /// Outputs `[T, Q, N]` for query rows `x` `[T, Q, …]`: one function for all learners.
@@ -124,7 +159,7 @@ pub fn predict(
         (Phase::Transductive, _) => net.features(&params, x, Statistics::PerTask { mask, keep: false })?,
         (Phase::Train, Norm::Running) => net.features(&params, x, Statistics::Batch { mask })?,
         (Phase::Train, Norm::Support) | (Phase::Serve, _) => {
-            net.features(&params, x, Statistics::Fixed(&fixed(&params)))?
+            net.features(&params, x, Statistics::Fixed(&params.stripped("stats.")))?
         }
     };
     Ok((ops::linear(&features, &params.scope("head"))?, computed))
@@ -140,13 +175,28 @@ fn pad_classes(bias: &Tensor, support: &Support) -> Result<Tensor> {
 
 /// The one place where a learner's name becomes a learner.
 pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
-    match config {
-        LearnerConfig::Maml { inner_steps, inner_lr, order, head_init } => Box::new(maml::Maml {
-            inner_steps: *inner_steps,
-            inner_lr: *inner_lr,
-            order: *order,
-            head_init: *head_init,
-        }),
+    match *config {
+        LearnerConfig::Maml { inner_steps, inner_lr, order, head_init } => {
+            Box::new(maml::Maml { inner_steps, inner_lr, order, head_init })
+        }
+        LearnerConfig::Anil { inner_steps, inner_lr, order, head_init } => {
+            Box::new(anil::Anil { inner_steps, inner_lr, order, head_init })
+        }
+        LearnerConfig::MetaSgd { inner_steps, inner_lr, order, head_init } => {
+            Box::new(meta_sgd::MetaSgd { inner_steps, inner_lr, order, head_init })
+        }
+        LearnerConfig::MamlPlusPlus { inner_steps, inner_lr, multi_step, first_order, head_init } => {
+            Box::new(maml_plus_plus::MamlPlusPlus { inner_steps, inner_lr, multi_step, first_order, head_init })
+        }
+        LearnerConfig::Reptile { inner_steps, inner_lr, head_init } => {
+            Box::new(reptile::Reptile { inner_steps, inner_lr, head_init })
+        }
+        LearnerConfig::Cavia { inner_steps, inner_lr, order, contexts, way } => {
+            Box::new(cavia::Cavia { inner_steps, inner_lr, order, contexts, way })
+        }
+        LearnerConfig::LearnedOptimizer { inner_steps, hidden, head_init } => {
+            Box::new(learned_optimizer::LearnedOptimizer { inner_steps, hidden, head_init })
+        }
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
     }

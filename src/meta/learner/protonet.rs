@@ -14,7 +14,7 @@ use crate::nn::{Params, Result};
 pub(super) struct Protonet;
 
 impl Learner for Protonet {
-    fn init(&self, _width: usize, _kind: Kind, _rng: &mut ChaCha8Rng) -> Result<Params> {
+    fn init(&self, _net: &Net, _backbone: &Params, _kind: Kind, _rng: &mut ChaCha8Rng) -> Result<Params> {
         Ok(Params::new())
     }
 

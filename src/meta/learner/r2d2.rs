@@ -16,7 +16,7 @@ use crate::nn::{Params, Result, init};
 pub(super) struct R2d2;
 
 impl Learner for R2d2 {
-    fn init(&self, _width: usize, kind: Kind, _rng: &mut ChaCha8Rng) -> Result<Params> {
+    fn init(&self, _net: &Net, _backbone: &Params, kind: Kind, _rng: &mut ChaCha8Rng) -> Result<Params> {
         // One-hot targets make scores near 0 and 1, too flat for a softmax; numbers are predicted as they are.
         let scale: f32 = match kind {
             Kind::Classification => 10.0,
