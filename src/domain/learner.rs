@@ -183,7 +183,7 @@ pub enum HeadInit {
 pub enum BackboneConfig {
     /// Fully connected layers with `ReLU` between them.
     Mlp {
-        /// Widths of the hidden layers; the last one is the feature width.
+        /// Widths of the hidden layers; the last one is the feature width. None: a linear model.
         hidden: Vec<usize>,
     },
     /// Four blocks of 3×3 convolution, normalisation, `ReLU` and 2×2 max-pooling (Vinyals et al. 2016; Snell et al. 2017).

@@ -1,4 +1,5 @@
-//! Fully connected layers with `ReLU` between them, as in Finn et al. 2017 (arXiv:1703.03400, §5.1).
+//! Fully connected layers with `ReLU` between them, as in Finn et al. 2017 (arXiv:1703.03400, §5.1). Without any, the
+//! input is the feature and the model is linear.
 
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
@@ -44,7 +45,7 @@ impl Backbone for Mlp {
     }
 
     fn modulated(&self) -> Vec<String> {
-        vec!["fc0.bias".to_owned()]
+        (1..self.widths.len().min(2)).map(|_| "fc0.bias".to_owned()).collect()
     }
 
     fn multiply_adds(&self) -> u64 {

@@ -40,12 +40,7 @@ pub trait Backbone: Send + Sync {
 /// The one place where a backbone's name becomes a backbone. A reason if the input's type does not suit it.
 pub fn build(config: &BackboneConfig, input: &InputSchema) -> Result<Box<dyn Backbone>, String> {
     match (config, input) {
-        (BackboneConfig::Mlp { hidden }, InputSchema::Vector { width }) => {
-            if hidden.is_empty() {
-                return Err("an mlp needs at least one hidden layer".to_owned());
-            }
-            Ok(Box::new(mlp::Mlp::new(*width, hidden)))
-        }
+        (BackboneConfig::Mlp { hidden }, InputSchema::Vector { width }) => Ok(Box::new(mlp::Mlp::new(*width, hidden))),
         (BackboneConfig::Conv4 { filters, .. }, InputSchema::Image { channels, height, width, .. }) => {
             if *height < 16 || *width < 16 {
                 return Err(format!("conv4 halves an image four times: {height}×{width} is less than 16×16"));

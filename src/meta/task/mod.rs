@@ -7,10 +7,11 @@
 //! Every draw takes a generator; the same generator gives the same episode on every machine.
 
 mod affine;
+mod curves;
 mod glyphs;
 mod idx;
+mod mixture;
 mod omniglot;
-mod sinusoid;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -126,8 +127,17 @@ pub enum TaskConfig {
         #[serde(default)]
         augment: Augment,
     },
-    /// `y = A sin(x + φ)`, A in 0.1..5, φ in 0..π, x in −5..5 (Finn et al. 2017, §5.1).
+    /// `y = A sin(x + φ)` (Finn et al. 2017, §5.1).
     Sinusoid {},
+    /// `y = a x + b`.
+    Line {},
+    /// `y = a x² + b x + c`.
+    Quadratic {},
+    /// Each episode from one of several, all equally likely.
+    Mixture {
+        /// Distributions of the same inputs and targets.
+        of: Vec<TaskConfig>,
+    },
 }
 
 /// The one place where a configuration becomes a task distribution. Relative paths start from `data`.
@@ -139,6 +149,12 @@ pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution
                 omniglot::Omniglot::open(&paths.0, paths.1.as_deref(), validation_alphabets, *rotations, *augment)?;
             Ok(Box::new(omniglot))
         }
-        TaskConfig::Sinusoid {} => Ok(Box::new(sinusoid::Sinusoid)),
+        TaskConfig::Sinusoid {} => Ok(Box::new(curves::Curves::Sinusoids)),
+        TaskConfig::Line {} => Ok(Box::new(curves::Curves::Lines)),
+        TaskConfig::Quadratic {} => Ok(Box::new(curves::Curves::Quadratics)),
+        TaskConfig::Mixture { of } => {
+            let parts = of.iter().map(|part| open(part, data)).collect::<Result<_, _>>()?;
+            Ok(Box::new(mixture::Mixture::new(parts)?))
+        }
     }
 }
