@@ -8,6 +8,7 @@ mod keys;
 mod migrate;
 pub mod out;
 mod plot;
+mod search;
 mod serve;
 mod served;
 mod train;
@@ -32,6 +33,7 @@ enum Command {
     Health(health::Health),
     Train(train::Train),
     Eval(eval::Eval),
+    Search(search::Search),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -80,6 +82,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Health(health) => Ok(health.run()?),
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
+        Command::Search(search) => search.run(),
         Command::Openapi => {
             let document = crate::http::openapi().to_pretty_json();
             out::line(document.map_err(|error| CliError::Usage(error.to_string()))?);

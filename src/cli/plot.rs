@@ -1,4 +1,4 @@
-//! Three adaptations, before and after, as a picture.
+//! Pictures: adaptations before and after, scores of a search.
 
 use std::path::Path;
 
@@ -6,7 +6,10 @@ use image::{ImageFormat, RgbImage};
 use plotters::prelude::*;
 use plotters::style::{FontStyle, register_font};
 
+use serde_json::Value;
+
 use super::CliError;
+use super::search::Ended;
 use crate::domain::{Recipe, Rows, SupportSet, Targets};
 use crate::meta::eval::{self, EvalError};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
@@ -15,14 +18,17 @@ use crate::trainer::TrainConfig;
 
 const WIDTH: u32 = 1500;
 const HEIGHT: u32 = 520;
+/// Width of a search's panel.
+const PANEL: u32 = 480;
 const TASKS: u64 = 3;
 /// Points of the true curve; it is drawn through the query set, which is made this dense.
 const POINTS: usize = 300;
 
-/// DejaVu Sans, reduced to the letters of these labels, so that no font has to be installed.
+/// DejaVu Sans, reduced to ASCII and a few signs, so that no font has to be installed.
 static FONT: &[u8] = include_bytes!("fonts/DejaVuSans-subset.ttf");
 
 type Curve = Vec<(f32, f32)>;
+type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// Draws three tasks of the test split: truth, support set, prediction before and after adaptation.
 ///
@@ -41,15 +47,89 @@ pub fn adaptations(
             "--plot draws gradient learners on one number; this base model is not one".to_owned(),
         ));
     }
+    save((WIDTH, HEIGHT), path, |pixels| draw(model, tasks, config, seed, steps, pixels))
+}
+
+/// Draws the score of each trial against each of its settings, a panel for each; later rungs are darker. A setting that is
+/// no number stands at its place in the order of its values.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn scores(
+    trials: &[Ended],
+    settings: &[&str],
+    score_name: &str,
+    shown: &dyn Fn(f64) -> f64,
+    path: &Path,
+) -> Result<(), CliError> {
+    let size = (PANEL * u32::try_from(settings.len()).unwrap_or(1).max(1), HEIGHT);
+    save(size, path, |pixels| draw_scores(trials, settings, score_name, shown, size, pixels))
+}
+
+/// Lets `draw` paint a white picture and writes it as a PNG.
+fn save(size: (u32, u32), path: &Path, draw: impl FnOnce(&mut [u8]) -> Drawn) -> Result<(), CliError> {
     // A font that is registered already is the same one.
     let _ = register_font("sans-serif", FontStyle::Normal, FONT);
-    let mut pixels = vec![255u8; (WIDTH * HEIGHT * 3) as usize];
-    let drawn = draw(model, tasks, config, seed, steps, &mut pixels);
-    drawn.map_err(|error| CliError::Usage(format!("--plot: {error}")))?;
-    let image = RgbImage::from_raw(WIDTH, HEIGHT, pixels).expect("a buffer of this size");
+    let mut pixels = vec![255u8; (size.0 * size.1 * 3) as usize];
+    draw(&mut pixels).map_err(|error| CliError::Usage(format!("--plot: {error}")))?;
+    let image = RgbImage::from_raw(size.0, size.1, pixels).expect("a buffer of this size");
     image
         .save_with_format(path, ImageFormat::Png)
         .map_err(|error| CliError::Usage(format!("{}: {error}", path.display())))
+}
+
+fn draw_scores(
+    trials: &[Ended],
+    settings: &[&str],
+    score_name: &str,
+    shown: &dyn Fn(f64) -> f64,
+    size: (u32, u32),
+    pixels: &mut [u8],
+) -> Drawn {
+    let root = BitMapBackend::with_buffer(pixels, size).into_drawing_area();
+    root.fill(&WHITE)?;
+    let deepest = trials.iter().map(|trial| trial.rung).max().unwrap_or(0);
+    for (setting, area) in settings.iter().zip(root.split_evenly((1, settings.len()))) {
+        let mut named: Vec<String> = trials.iter().map(|trial| trial.values[*setting].to_string()).collect();
+        named.sort();
+        named.dedup();
+        let place = |value: &Value| {
+            let text = value.to_string();
+            let at = || named.iter().position(|name| *name == text).unwrap_or_default() as f64;
+            value.as_f64().unwrap_or_else(at)
+        };
+        let points: Vec<(f64, f64, usize)> = trials
+            .iter()
+            .filter_map(|trial| Some((place(&trial.values[*setting]), shown(trial.score?), trial.rung)))
+            .collect();
+        let range = |pick: fn(&(f64, f64, usize)) -> f64| {
+            let least = points.iter().map(pick).fold(f64::INFINITY, f64::min);
+            let greatest = points.iter().map(pick).fold(f64::NEG_INFINITY, f64::max);
+            if least.is_finite() { (least, greatest) } else { (0.0, 1.0) }
+        };
+        let ((left, right), (low, high)) = (range(|point| point.0), range(|point| point.1));
+        let margin = (high - low) * 0.1 + 1e-6;
+        let dot = |&(x, y, rung): &(f64, f64, usize)| {
+            let depth = 1.0 - 0.7 * (deepest - rung) as f64 / deepest.max(1) as f64;
+            Circle::new((x, y), 5, RGBColor(31, 119, 180).mix(depth).filled())
+        };
+        let mut builder = ChartBuilder::on(&area);
+        builder.margin(12).x_label_area_size(44).y_label_area_size(64);
+        // Over more than two powers of ten, a linear axis shows nothing.
+        if left > 0.0 && right / left > 100.0 {
+            let mut chart =
+                builder.build_cartesian_2d((left * 0.8..right * 1.25).log_scale(), low - margin..high + margin)?;
+            chart.configure_mesh().x_desc(*setting).y_desc(score_name).label_style(("sans-serif", 14)).draw()?;
+            chart.draw_series(points.iter().map(dot))?;
+        } else {
+            let gap = (right - left) * 0.05 + 1e-6;
+            let mut chart = builder.build_cartesian_2d(left - gap..right + gap, low - margin..high + margin)?;
+            chart.configure_mesh().x_desc(*setting).y_desc(score_name).label_style(("sans-serif", 14)).draw()?;
+            chart.draw_series(points.iter().map(dot))?;
+        }
+    }
+    root.present()?;
+    Ok(())
 }
 
 fn draw(
@@ -59,7 +139,7 @@ fn draw(
     seed: u64,
     steps: Option<u32>,
     pixels: &mut [u8],
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Drawn {
     let root = BitMapBackend::with_buffer(pixels, (WIDTH, HEIGHT)).into_drawing_area();
     root.fill(&WHITE)?;
     let setting = &config.validation.settings[0];

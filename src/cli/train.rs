@@ -96,7 +96,7 @@ impl Train {
         }
         let mut progress = Progress::new(steps, run.steps(), interrupts()?);
         let stop = run.train(&mut progress)?;
-        progress.bar.finish_and_clear();
+        progress.clear();
         let reason = match stop {
             Stop::Done => "all steps taken",
             Stop::Patience => "validation no longer improves",
@@ -161,7 +161,7 @@ fn commit() -> Option<String> {
 }
 
 /// Set at the first interrupt. At the second the program ends.
-fn interrupts() -> Result<Arc<AtomicBool>, CliError> {
+pub(super) fn interrupts() -> Result<Arc<AtomicBool>, CliError> {
     let interrupted = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&interrupted);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().map_err(CliError::Runtime)?;
@@ -176,7 +176,7 @@ fn interrupts() -> Result<Arc<AtomicBool>, CliError> {
 }
 
 /// A bar on a terminal, a line now and then elsewhere.
-struct Progress {
+pub(super) struct Progress {
     bar: ProgressBar,
     is_terminal: bool,
     started: Instant,
@@ -189,7 +189,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn new(steps: u64, first_step: u64, interrupted: Arc<AtomicBool>) -> Self {
+    pub(super) fn new(steps: u64, first_step: u64, interrupted: Arc<AtomicBool>) -> Self {
         let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(4));
         let style = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {msg}  ETA {eta}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -199,6 +199,11 @@ impl Progress {
         let now = Instant::now();
         let (loss, accuracy) = (f64::NAN, None);
         Self { bar, is_terminal, started: now, first_step, last_line: now, steps, loss, accuracy, interrupted }
+    }
+
+    /// Removes the bar from the terminal.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 
     fn message(&self, report: &StepReport) -> String {

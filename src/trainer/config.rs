@@ -128,7 +128,7 @@ impl TrainConfig {
         Ok(config)
     }
 
-    fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), String> {
         let ranges = std::iter::once(&self.episode).chain(&self.validation.settings);
         for range in ranges {
             range.check()?;

@@ -17,6 +17,7 @@ mod config;
 mod measure;
 mod outer;
 mod run;
+pub mod search;
 
 use std::path::PathBuf;
 

@@ -145,6 +145,11 @@ impl Run {
         self.state.step
     }
 
+    /// Score of the best validation so far, the higher the better.
+    pub fn best_score(&self) -> Option<f64> {
+        self.state.best_score
+    }
+
     /// Where episodes come from.
     pub fn tasks(&self) -> &dyn TaskDistribution {
         &*self.tasks

@@ -178,6 +178,30 @@ fn a_training_file_that_cannot_be_run_says_why_before_it_starts() {
 }
 
 #[test]
+fn a_run_that_no_longer_improves_stops_early() {
+    let folder = folder();
+    let folder = folder.path();
+    let training = fs::read_to_string(folder.join("strokes.toml")).unwrap();
+    // Steps too small to change any answer: no validation is better than the first.
+    let training = training.replace("lr = 1e-2, final_lr = 1e-3", "lr = 1e-30, final_lr = 1e-30");
+    let training = training.replace(
+        "backbone = { kind = \"conv4\", filters = 8, norm = \"running\" }",
+        "backbone = { kind = \"conv4\", filters = 8, norm = \"support\" }",
+    );
+    fs::write(folder.join("strokes.toml"), training.replace("every = 10,", "every = 5, patience = 2,")).unwrap();
+
+    let trained = train(folder, "one", &[]).output().unwrap();
+
+    assert!(
+        said(&trained).contains("validation no longer improves; the best θ is that of step 5"),
+        "{}",
+        said(&trained)
+    );
+    let (_, manifest) = bundle(folder, "one");
+    assert_eq!((&manifest["provenance"]["outer_steps"], &manifest["provenance"]["best_step"]), (&15.into(), &5.into()));
+}
+
+#[test]
 fn an_earlier_run_is_neither_replaced_unasked_nor_resumed_with_other_settings() {
     let folder = folder();
     let folder = folder.path();
@@ -193,4 +217,81 @@ fn an_earlier_run_is_neither_replaced_unasked_nor_resumed_with_other_settings() 
     assert_eq!(other.status.code(), Some(1));
     assert!(said(&other).contains("other settings"), "{}", said(&other));
     assert!(anew.status.success(), "{}", said(&anew));
+}
+
+/// A training file for lines, and a space around it.
+fn lines(folder: &Path) {
+    let training = r#"
+        name = "lines"
+        version = "1"
+        description = "Lines of a test"
+        seed = 3
+        task = { kind = "mixture", of = [{ kind = "line" }, { kind = "quadratic" }, { kind = "sinusoid" }] }
+        backbone = { kind = "mlp", hidden = [8] }
+        learner = { kind = "maml", inner_steps = 1, inner_lr = 0.01, order = "first", head_init = { kind = "learned", way = 1 } }
+        episode = { way = [1, 1], shot = [5, 5], query = 5 }
+        outer = { steps = 400, meta_batch = 4, lr = 1e-2, final_lr = 1e-3 }
+        validation = { every = 20, episodes = 10, settings = [{ way = [1, 1], shot = [5, 5], query = 10 }] }
+        limits = { max_support = 100, max_labels = 1, max_query = 100 }
+    "#;
+    fs::write(folder.join("lines.toml"), training).unwrap();
+    let space = "\"outer.lr\" = { log = [1e-4, 1e-1] }\n\"backbone.hidden\" = { of = [[4], [8, 8]] }\n\"learner.inner_steps\" = { uniform = [1, 3] }\n";
+    fs::write(folder.join("space.toml"), space).unwrap();
+}
+
+fn search(folder: &Path, run: &str) -> Command {
+    let numbers = ["--trials", "6", "--steps", "60", "--rungs", "2", "--threads", "1"];
+    let mut command = imprint(folder, &["search", "lines.toml", "space.toml"]);
+    command.args(numbers).args(["--run-dir", run, "--plot", "scores.png"]);
+    command
+}
+
+#[test]
+fn a_search_that_was_killed_goes_on_and_reports_what_one_that_was_not_reports() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    lines(folder);
+
+    let whole = search(folder, "whole").output().unwrap();
+    let mut process = search(folder, "killed").stderr(Stdio::piped()).spawn().unwrap();
+    let mut said_lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said_lines.any(|line| line.starts_with("rung 0, trial 3")));
+    assert!(said_lines.any(|line| line.starts_with("validation at step 20")));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let went_on = search(folder, "killed").output().unwrap();
+
+    assert!(whole.status.success(), "{}", said(&whole));
+    assert!(!said(&went_on).contains("rung 0, trial 2"), "{}", said(&went_on));
+    let table = String::from_utf8(whole.stdout).unwrap();
+    assert_eq!(table, String::from_utf8(went_on.stdout).unwrap());
+    // A header, six trials, and two of them again with three times the steps.
+    assert_eq!(table.lines().count(), 1 + 6 + 2, "{table}");
+    assert!(table.lines().nth(1).unwrap().trim_start().starts_with('1'), "{table}");
+    assert!(image::open(folder.join("scores.png")).unwrap().width() > 1000);
+    let best = fs::read_to_string(folder.join("whole/best.toml")).unwrap();
+    assert!(best.contains("steps = 400"), "{best}");
+    fs::write(folder.join("lines.toml"), best).unwrap();
+    let other = search(folder, "whole").output().unwrap();
+    assert!(said(&other).contains("another search was begun here"), "{}", said(&other));
+}
+
+#[test]
+fn a_space_that_does_not_suit_the_training_file_is_refused_before_anything_is_computed() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    lines(folder);
+
+    for (space, reason) in [
+        ("\"outer.speed\" = { of = [1] }", "no setting `outer.speed`"),
+        ("\"outer.lr\" = { of = [\"fast\"] }", "`outer.lr`"),
+        ("\"outer.lr\" = { log = [1.0, 0.1] }", "`log` takes"),
+        ("\"outer.lr\" = { some = [1.0] }", "unknown variant"),
+        ("", "the space is empty"),
+    ] {
+        fs::write(folder.join("space.toml"), space).unwrap();
+        let tried = search(folder, "tried").output().unwrap();
+        assert_eq!(tried.status.code(), Some(1), "{space}");
+        assert!(said(&tried).contains(reason), "{space}: {}", said(&tried));
+    }
 }
