@@ -44,6 +44,11 @@ impl Rows {
         &self.values
     }
 
+    /// Row by row.
+    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
+        self.values.chunks_exact(self.width)
+    }
+
     /// One row.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.width..(index + 1) * self.width]

@@ -24,6 +24,8 @@ pub(super) struct Drawing {
     pub(super) side: usize,
     /// 4 if each right-angle rotation of a class is a class of its own, else 1.
     pub(super) rotations: usize,
+    /// Whether label n is always the nth class; else each episode numbers its classes anew.
+    pub(super) ordered: bool,
     /// Random distortions.
     pub(super) augment: Augment,
 }
@@ -50,7 +52,11 @@ pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, r
     let shot = rng.random_range(spec.shot.clone());
     let (mut support, mut support_labels) = (Vec::new(), Vec::new());
     let (mut query, mut query_labels) = (Vec::new(), Vec::new());
-    for (label, class) in index::sample(rng, classes, way).into_iter().enumerate() {
+    let mut chosen = index::sample(rng, classes, way).into_vec();
+    if drawing.ordered {
+        chosen.sort_unstable();
+    }
+    for (label, class) in chosen.into_iter().enumerate() {
         let label = u32::try_from(label).expect("far fewer classes than 2^32");
         let (glyph, quarters) = (glyphs[class / drawing.rotations], class % drawing.rotations);
         for (place, image) in index::sample(rng, glyph.images.len(), shot + spec.query).into_iter().enumerate() {

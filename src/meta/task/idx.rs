@@ -50,6 +50,22 @@ pub(super) fn images(bytes: &[u8], path: &Path) -> Result<Images, TaskError> {
     Ok(Images { height, width, pixels: body.to_vec() })
 }
 
+/// Labels from IDX bytes, one byte each.
+///
+/// # Errors
+/// [`TaskError::Format`] if the magic number or the length is wrong.
+pub(super) fn labels<'a>(bytes: &'a [u8], path: &Path) -> Result<&'a [u8], TaskError> {
+    let format = |reason: String| TaskError::Format { path: path.to_owned(), reason };
+    let Some((&[0, 0, 8, 1, a, b, c, d], body)) = bytes.split_first_chunk() else {
+        return Err(format("not an IDX file of labels: it does not start with 00 00 08 01 and a size".to_owned()));
+    };
+    let count = u32::from_be_bytes([a, b, c, d]) as usize;
+    if count != body.len() {
+        return Err(format(format!("{count} labels do not fill {} bytes: truncated?", body.len())));
+    }
+    Ok(body)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +87,12 @@ mod tests {
         assert!(images(&file(2, &[1, 2, 3]), Path::new("x")).is_err());
         assert!(images(b"\x00\x00\x08\x01", Path::new("x")).is_err());
         assert!(images(b"", Path::new("x")).is_err());
+        assert!(labels(&file(2, &[1]), Path::new("x")).is_err());
+        assert!(labels(&[0, 0, 8, 1, 0, 0, 0, 2, 7], Path::new("x")).is_err());
+    }
+
+    #[test]
+    fn labels_are_read_in_order() {
+        assert_eq!(labels(&[0, 0, 8, 1, 0, 0, 0, 2, 7, 3], Path::new("x")).unwrap(), [7, 3]);
     }
 }

@@ -11,13 +11,20 @@ use crate::meta::Episode;
 
 pub(super) struct Mixture {
     parts: Vec<Box<dyn TaskDistribution>>,
+    /// Parts from here on are for training alone.
+    train_only: usize,
 }
 
 impl Mixture {
     /// # Errors
     /// [`TaskError::Config`] if there is none, or if one model could not serve them all.
-    pub(super) fn new(parts: Vec<Box<dyn TaskDistribution>>) -> Result<Self, TaskError> {
-        let Some(first) = parts.first() else {
+    pub(super) fn new(
+        of: Vec<Box<dyn TaskDistribution>>,
+        train_only: Vec<Box<dyn TaskDistribution>>,
+    ) -> Result<Self, TaskError> {
+        let everywhere = of.len();
+        let parts: Vec<_> = of.into_iter().chain(train_only).collect();
+        let Some(first) = parts.first().filter(|_| everywhere > 0) else {
             return Err(TaskError::Config("a mixture of nothing: `of` is empty".to_owned()));
         };
         let fits = |part: &dyn TaskDistribution| part.input() == first.input() && part.kind() == first.kind();
@@ -25,18 +32,22 @@ impl Mixture {
             let (one, another) = (first.describe(Split::Train), other.describe(Split::Train));
             return Err(TaskError::Config(format!("`{one}` and `{another}` differ in their inputs or targets")));
         }
-        Ok(Self { parts })
+        Ok(Self { parts, train_only: everywhere })
+    }
+
+    fn of(&self, split: Split) -> &[Box<dyn TaskDistribution>] {
+        if split == Split::Train { &self.parts } else { &self.parts[..self.train_only] }
     }
 }
 
 impl TaskDistribution for Mixture {
     fn check(&self, split: Split, spec: &EpisodeSpec) -> Result<(), TaskError> {
-        self.parts.iter().try_for_each(|part| part.check(split, spec))
+        self.of(split).iter().try_for_each(|part| part.check(split, spec))
     }
 
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
-        let part = rng.random_range(0..self.parts.len());
-        self.parts[part].sample(split, spec, rng)
+        let parts = self.of(split);
+        parts[rng.random_range(0..parts.len())].sample(split, spec, rng)
     }
 
     fn input(&self) -> InputSchema {
@@ -48,7 +59,7 @@ impl TaskDistribution for Mixture {
     }
 
     fn describe(&self, split: Split) -> String {
-        self.parts.iter().map(|part| part.describe(split)).collect::<Vec<_>>().join("; ")
+        self.of(split).iter().map(|part| part.describe(split)).collect::<Vec<_>>().join("; ")
     }
 
     fn checksums(&self) -> BTreeMap<String, String> {

@@ -11,7 +11,12 @@ mod curves;
 mod glyphs;
 mod idx;
 mod mixture;
+mod mnist;
 mod omniglot;
+mod paint;
+mod painted;
+mod photographs;
+mod zipped;
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -19,9 +24,10 @@ use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Episode;
-use crate::domain::{InputSchema, Kind};
+use crate::domain::{InputSchema, Kind, hex};
 
 pub use affine::Augment;
 
@@ -133,10 +139,46 @@ pub enum TaskConfig {
     Line {},
     /// `y = a x² + b x + c`.
     Quadratic {},
+    /// Digits, or other grey images in MNIST's format.
+    Mnist {
+        /// IDX file of images to train on; the last sixth of them is the validation split.
+        images: PathBuf,
+        /// IDX file of their labels.
+        labels: PathBuf,
+        /// IDX file of images to test on.
+        #[serde(default)]
+        test_images: Option<PathBuf>,
+        /// IDX file of their labels.
+        #[serde(default)]
+        test_labels: Option<PathBuf>,
+        /// Whether label n is always the nth class, for learners that remember classes; episodes shuffle them else.
+        #[serde(default)]
+        ordered: bool,
+        /// Random distortions of training images.
+        #[serde(default)]
+        augment: Augment,
+    },
+    /// Grey images as coloured ones: each episode in a style of its own.
+    Painted {
+        /// A distribution of grey images.
+        of: Box<TaskConfig>,
+        /// Pixels that are added on each side.
+        #[serde(default)]
+        margin: usize,
+        /// A zip of photographs: test images are blended over patches of them, as in MNIST-M (Ganin et al. 2016).
+        #[serde(default)]
+        photographs: Option<PathBuf>,
+        /// Whether images to train on and to validate on stay grey: what a model knows that has seen one style only.
+        #[serde(default)]
+        plain: bool,
+    },
     /// Each episode from one of several, all equally likely.
     Mixture {
         /// Distributions of the same inputs and targets.
         of: Vec<TaskConfig>,
+        /// More of them, that only the train split draws from.
+        #[serde(default)]
+        train_only: Vec<TaskConfig>,
     },
 }
 
@@ -152,9 +194,31 @@ pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution
         TaskConfig::Sinusoid {} => Ok(Box::new(curves::Curves::Sinusoids)),
         TaskConfig::Line {} => Ok(Box::new(curves::Curves::Lines)),
         TaskConfig::Quadratic {} => Ok(Box::new(curves::Curves::Quadratics)),
-        TaskConfig::Mixture { of } => {
-            let parts = of.iter().map(|part| open(part, data)).collect::<Result<_, _>>()?;
-            Ok(Box::new(mixture::Mixture::new(parts)?))
+        TaskConfig::Mnist { images, labels, test_images, test_labels, ordered, augment } => {
+            let (images, labels) = (data.join(images), data.join(labels));
+            let test = match (test_images, test_labels) {
+                (Some(images), Some(labels)) => Some((data.join(images), data.join(labels))),
+                (None, None) => None,
+                _ => return Err(TaskError::Config("test_images and test_labels go together".to_owned())),
+            };
+            let test = test.as_ref().map(|(images, labels)| mnist::Files { images, labels });
+            let train = mnist::Files { images: &images, labels: &labels };
+            Ok(Box::new(mnist::Mnist::open(&train, test.as_ref(), *ordered, *augment)?))
+        }
+        TaskConfig::Painted { of, margin, photographs, plain } => {
+            let photographs = photographs.as_ref().map(|path| data.join(path));
+            Ok(Box::new(painted::Painted::open(open(of, data)?, *margin, photographs.as_deref(), *plain)?))
+        }
+        TaskConfig::Mixture { of, train_only } => {
+            let all = |parts: &[TaskConfig]| parts.iter().map(|part| open(part, data)).collect::<Result<Vec<_>, _>>();
+            Ok(Box::new(mixture::Mixture::new(all(of)?, all(train_only)?)?))
         }
     }
+}
+
+/// Notes the checksum of a file, under its name and its folder's: several data sets have files of the same name.
+fn note_checksum(checksums: &mut BTreeMap<String, String>, path: &Path, bytes: &[u8]) {
+    let parts = path.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy());
+    let name = parts.collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/");
+    checksums.insert(name, hex(&Sha256::digest(bytes)));
 }

@@ -5,16 +5,14 @@
 //! with a `…-labels.csv` beside them (columns `index,set,alphabet,character,drawer`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
 
 use rand_chacha::ChaCha8Rng;
-use sha2::{Digest, Sha256};
 
 use super::affine::Augment;
 use super::glyphs::{self, Drawing, Glyph};
-use super::{EpisodeSpec, Split, TaskDistribution, TaskError, idx};
-use crate::domain::{Input, InputSchema, Kind, PixelLimits, Polarity, hex};
+use super::{EpisodeSpec, Split, TaskDistribution, TaskError, idx, note_checksum, zipped};
+use crate::domain::{Input, InputSchema, Kind, PixelLimits, Polarity};
 use crate::meta::Episode;
 
 /// Pixels of a side, as in the field's benchmarks since Vinyals et al. 2016.
@@ -87,9 +85,12 @@ impl TaskDistribution for Omniglot {
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let drawing = match split {
             Split::Train => {
-                Drawing { side: SIDE, rotations: if self.rotations { 4 } else { 1 }, augment: self.augment }
+                let rotations = if self.rotations { 4 } else { 1 };
+                Drawing { side: SIDE, rotations, ordered: false, augment: self.augment }
             }
-            Split::Validation | Split::Test => Drawing { side: SIDE, rotations: 1, augment: Augment::default() },
+            Split::Validation | Split::Test => {
+                Drawing { side: SIDE, rotations: 1, ordered: false, augment: Augment::default() }
+            }
         };
         let glyphs: Vec<&Glyph> = self.glyphs(split).iter().collect();
         glyphs::episode(&glyphs, drawing, spec, rng)
@@ -135,32 +136,17 @@ fn classes(drawn: impl IntoIterator<Item = Drawn>) -> Vec<Glyph> {
 /// Drawings of a zip whose members end in `<alphabet>/<character>/<file>.png`.
 fn from_zip(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec<Drawn>, TaskError> {
     let format = |reason: String| TaskError::Format { path: path.to_owned(), reason };
-    let bytes = std::fs::read(path).map_err(|source| TaskError::File { path: path.to_owned(), source })?;
-    checksums.insert(file_name(path), hex(&Sha256::digest(&bytes)));
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| format(error.to_string()))?;
-    let mut names = archive
-        .file_names()
-        .map(|name| name.map(std::borrow::Cow::into_owned))
-        .collect::<Result<Vec<String>, _>>()
-        .map_err(|error| format(error.to_string()))?;
-    names.retain(|name| Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png")));
-    names.sort(); // whatever order the archive was packed in
-    let mut drawn = Vec::with_capacity(names.len());
-    for member in names {
+    let members = zipped::members(path, &["png"], checksums)?;
+    let mut drawn = Vec::with_capacity(members.len());
+    for (member, png) in members {
         let mut parts = member.rsplit('/').skip(1);
         let (Some(character), Some(alphabet)) = (parts.next(), parts.next()) else {
             return Err(format(format!("member `{member}` is not in a folder <alphabet>/<character>")));
         };
-        let mut png = Vec::new();
-        let mut file = archive.by_name(&member).map_err(|error| format(format!("{member}: {error}")))?;
-        file.read_to_end(&mut png).map_err(|error| format(format!("{member}: {error}")))?;
         let row = INPUT
             .row(&Input::Encoded(png), PixelLimits::default())
             .map_err(|fault| format(format!("{member}: {fault}")))?;
         drawn.push((format!("{alphabet}/{character}"), row));
-    }
-    if drawn.is_empty() {
-        return Err(format("it has no member that ends in .png".to_owned()));
     }
     Ok(drawn)
 }
@@ -177,8 +163,8 @@ fn from_idx(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec
     let labels_path = PathBuf::from(path.to_string_lossy().replace("-idx3-ubyte", "-labels.csv"));
     let format = |path: &Path, reason: String| TaskError::Format { path: path.to_owned(), reason };
     let (packed, labels) = (idx::read(path)?, idx::read(&labels_path)?);
-    checksums.insert(file_name(path), hex(&Sha256::digest(&packed)));
-    checksums.insert(file_name(&labels_path), hex(&Sha256::digest(&labels)));
+    note_checksum(checksums, path, &packed);
+    note_checksum(checksums, &labels_path, &labels);
     let images = idx::images(&packed, path)?;
     if (images.height, images.width) != (SIDE, SIDE) {
         return Err(format(path, format!("images are {}×{}, not 28×28", images.height, images.width)));
@@ -196,8 +182,4 @@ fn from_idx(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec
         (format!("{}/{}/{}", label.set, label.alphabet, label.character), image)
     });
     Ok(drawn.collect())
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -1,0 +1,138 @@
+//! MNIST (LeCun et al. 1998), and whatever else comes in its format: grey images with labels, in pairs of IDX files.
+//!
+//! All splits have the same classes, and share no image: what is new to a base model is not the digit but the hand, or,
+//! under [`super::painted`], the whole appearance. `validation` is the last sixth of the training files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rand_chacha::ChaCha8Rng;
+
+use super::affine::Augment;
+use super::glyphs::{self, Drawing, Glyph};
+use super::{EpisodeSpec, Split, TaskDistribution, TaskError, idx, note_checksum};
+use crate::domain::{InputSchema, Kind, Polarity};
+use crate::meta::Episode;
+
+pub(super) struct Mnist {
+    side: usize,
+    train: Vec<Glyph>,
+    validation: Vec<Glyph>,
+    test: Vec<Glyph>,
+    ordered: bool,
+    augment: Augment,
+    name: String,
+    checksums: BTreeMap<String, String>,
+}
+
+/// Files of images and of their labels.
+pub(super) struct Files<'a> {
+    pub(super) images: &'a Path,
+    pub(super) labels: &'a Path,
+}
+
+/// What a pair of files holds.
+struct Labelled {
+    side: usize,
+    images: Vec<(u8, Vec<f32>)>,
+}
+
+impl Mnist {
+    pub(super) fn open(
+        train: &Files<'_>,
+        test: Option<&Files<'_>>,
+        ordered: bool,
+        augment: Augment,
+    ) -> Result<Self, TaskError> {
+        let mut checksums = BTreeMap::new();
+        let Labelled { side, mut images } = read(train, &mut checksums)?;
+        let kept = images.split_off(images.len() - images.len() / 6);
+        let test_images = match test {
+            Some(files) => {
+                let read = read(files, &mut checksums)?;
+                if read.side != side {
+                    let reason = format!("images have a side of {}, and those to train on {side}", read.side);
+                    return Err(TaskError::Format { path: files.images.to_owned(), reason });
+                }
+                read.images
+            }
+            None => Vec::new(),
+        };
+        let (train_glyphs, validation, test) = (classes(images), classes(kept), classes(test_images));
+        // The folder tells MNIST from Fashion-MNIST, whose files have the same names.
+        let name = train.images.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { side, train: train_glyphs, validation, test, ordered, augment, name, checksums })
+    }
+
+    fn glyphs(&self, split: Split) -> &[Glyph] {
+        match split {
+            Split::Train => &self.train,
+            Split::Validation => &self.validation,
+            Split::Test => &self.test,
+        }
+    }
+}
+
+impl TaskDistribution for Mnist {
+    fn check(&self, split: Split, spec: &EpisodeSpec) -> Result<(), TaskError> {
+        let glyphs = self.glyphs(split);
+        if self.ordered && spec.way != (glyphs.len()..=glyphs.len()) {
+            return Err(TaskError::Config(format!("{}: `ordered` classes are {} at once", self.name, glyphs.len())));
+        }
+        glyphs::check(glyphs, 1, spec)
+            .map_err(|reason| TaskError::Config(format!("{} {}: {reason}", self.name, split.name())))
+    }
+
+    fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
+        let augment = if split == Split::Train { self.augment } else { Augment::default() };
+        let drawing = Drawing { side: self.side, rotations: 1, ordered: self.ordered, augment };
+        let glyphs: Vec<&Glyph> = self.glyphs(split).iter().collect();
+        glyphs::episode(&glyphs, drawing, spec, rng)
+    }
+
+    fn input(&self) -> InputSchema {
+        InputSchema::Image { channels: 1, height: self.side, width: self.side, polarity: Polarity::Ink }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Classification
+    }
+
+    fn describe(&self, split: Split) -> String {
+        let glyphs = self.glyphs(split);
+        let images: usize = glyphs.iter().map(|glyph| glyph.images.len()).sum();
+        format!("{} {}: {images} images of {} classes", self.name, split.name(), glyphs.len())
+    }
+
+    fn checksums(&self) -> BTreeMap<String, String> {
+        self.checksums.clone()
+    }
+}
+
+fn read(files: &Files<'_>, checksums: &mut BTreeMap<String, String>) -> Result<Labelled, TaskError> {
+    let (packed, labels) = (idx::read(files.images)?, idx::read(files.labels)?);
+    note_checksum(checksums, files.images, &packed);
+    note_checksum(checksums, files.labels, &labels);
+    let (images, labels) = (idx::images(&packed, files.images)?, idx::labels(&labels, files.labels)?);
+    let format = |reason: String| TaskError::Format { path: files.images.to_owned(), reason };
+    let side = images.height;
+    if images.width != side || side == 0 {
+        return Err(format(format!("images are {}×{}, and square ones are wanted", images.height, images.width)));
+    }
+    let images: Vec<_> = images.pixels.chunks_exact(side * side).collect();
+    if images.len() != labels.len() {
+        return Err(format(format!("{} images for {} labels", images.len(), labels.len())));
+    }
+    let grey = |pixels: &[u8]| pixels.iter().map(|&byte| f32::from(byte) / 255.0).collect();
+    let images = labels.iter().zip(images).map(|(&label, pixels)| (label, grey(pixels))).collect();
+    Ok(Labelled { side, images })
+}
+
+/// Images by label, in the labels' order.
+fn classes(images: Vec<(u8, Vec<f32>)>) -> Vec<Glyph> {
+    let mut classes: BTreeMap<u8, Vec<Vec<f32>>> = BTreeMap::new();
+    for (label, image) in images {
+        classes.entry(label).or_default().push(image);
+    }
+    classes.into_iter().map(|(label, images)| Glyph { name: label.to_string(), images }).collect()
+}
