@@ -86,6 +86,15 @@ pub enum LearnerConfig {
         /// Where the head starts from.
         head_init: HeadInit,
     },
+    /// Plain training, then gradient steps on every parameter: the baseline of Chen et al. 2019, arXiv:1904.04232.
+    FineTune {
+        /// Inner steps.
+        inner_steps: u32,
+        /// Inner step size.
+        inner_lr: f64,
+        /// Number of outputs.
+        way: usize,
+    },
     /// Nearest class mean in squared Euclidean distance (Snell et al. 2017, arXiv:1703.05175).
     Protonet {},
     /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
@@ -105,6 +114,7 @@ impl LearnerConfig {
             Self::Reptile { .. } => "reptile",
             Self::Cavia { .. } => "cavia",
             Self::LearnedOptimizer { .. } => "learned_optimizer",
+            Self::FineTune { .. } => "fine_tune",
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
         }
@@ -119,7 +129,8 @@ impl LearnerConfig {
             | Self::MamlPlusPlus { inner_steps, .. }
             | Self::Reptile { inner_steps, .. }
             | Self::Cavia { inner_steps, .. }
-            | Self::LearnedOptimizer { inner_steps, .. } => Some(*inner_steps),
+            | Self::LearnedOptimizer { inner_steps, .. }
+            | Self::FineTune { inner_steps, .. } => Some(*inner_steps),
             Self::Protonet {} | Self::R2d2 {} => None,
         }
     }
@@ -133,6 +144,7 @@ impl LearnerConfig {
             | Self::MamlPlusPlus { head_init, .. }
             | Self::Reptile { head_init, .. }
             | Self::LearnedOptimizer { head_init, .. } => Some(*head_init),
+            Self::FineTune { way, .. } => Some(HeadInit::Learned { way: *way }),
             Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} => None,
         }
     }

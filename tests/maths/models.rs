@@ -26,6 +26,7 @@ pub fn learners() -> Vec<LearnerConfig> {
         LearnerConfig::Reptile { inner_steps, inner_lr, head_init: shared },
         LearnerConfig::Cavia { inner_steps, inner_lr, order: second, contexts: 4, way: 3 },
         LearnerConfig::LearnedOptimizer { inner_steps, hidden: 6, head_init: shared },
+        LearnerConfig::FineTune { inner_steps, inner_lr, way: 3 },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
     ];
@@ -42,6 +43,7 @@ fn listed(learner: &LearnerConfig) -> bool {
         | LearnerConfig::Reptile { .. }
         | LearnerConfig::Cavia { .. }
         | LearnerConfig::LearnedOptimizer { .. }
+        | LearnerConfig::FineTune { .. }
         | LearnerConfig::Protonet {}
         | LearnerConfig::R2d2 {} => true,
     }

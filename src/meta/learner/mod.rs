@@ -9,6 +9,7 @@
 //! | [`learned_optimizer`] | every parameter | steps that an LSTM says |
 //! | [`anil`] | head only | gradient steps |
 //! | [`cavia`] | one layer's offset or scale | gradient steps on a few context parameters |
+//! | [`fine_tune`] | every parameter | gradient steps; trained without any |
 //! | [`protonet`] | head only | class means |
 //! | [`r2d2`] | head only | ridge regression |
 //!
@@ -20,6 +21,7 @@
 
 mod anil;
 mod cavia;
+mod fine_tune;
 mod inner;
 mod learned_optimizer;
 mod maml;
@@ -196,6 +198,9 @@ pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
         }
         LearnerConfig::LearnedOptimizer { inner_steps, hidden, head_init } => {
             Box::new(learned_optimizer::LearnedOptimizer { inner_steps, hidden, head_init })
+        }
+        LearnerConfig::FineTune { inner_steps, inner_lr, way } => {
+            Box::new(fine_tune::FineTune::new(inner_steps, inner_lr, way))
         }
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
