@@ -8,9 +8,11 @@ mod keys;
 mod migrate;
 pub mod out;
 mod plot;
+mod progress;
 mod search;
 mod serve;
 mod served;
+mod tensorboard;
 mod train;
 
 use std::net::SocketAddr;

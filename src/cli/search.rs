@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
-use super::train::{Progress, interrupts};
+use super::progress::{Progress, interrupts};
 use super::{CliError, out, plot};
 use crate::domain::Kind;
 use crate::meta::task;

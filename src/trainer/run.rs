@@ -14,6 +14,7 @@ use crate::meta::model::Architecture;
 use crate::meta::task::{Split, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
 use crate::nn::optim::Adam;
+use crate::nn::{TensorError, bridge};
 
 /// Added to the seed for validation episodes, so that they are not those of a report with the same seed.
 const VALIDATION_SEED: u64 = 0x7661_6c69;
@@ -42,6 +43,8 @@ pub struct ValidationReport {
     pub estimates: Vec<(String, Estimate)>,
     /// Whether it is the best so far.
     pub is_best: bool,
+    /// Means of what is learned about the inner loop: step sizes, the ridge's λ, by θ's names.
+    pub learned: Vec<(String, f64)>,
 }
 
 /// Watches a run and may stop it.
@@ -216,7 +219,19 @@ impl Run {
         } else {
             self.state.since_best += 1;
         }
-        Ok(ValidationReport { step: self.state.step, estimates, is_best })
+        let learned = self.learned()?;
+        Ok(ValidationReport { step: self.state.step, estimates, is_best, learned })
+    }
+
+    /// θ's parameters that are no weights of the network, each as its mean.
+    fn learned(&self) -> Result<Vec<(String, f64)>, TrainError> {
+        let weights = ["backbone.", "stats.", "head.weight", "head.bias", "optimizer.", "context."];
+        let others = self.model.theta.filtered(|name| !weights.iter().any(|weight| name.starts_with(weight)));
+        let means = others.iter().map(|(name, tensor)| {
+            let values = bridge::values(tensor)?;
+            Ok((name.to_owned(), values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64))
+        });
+        Ok(means.collect::<Result<_, TensorError>>()?)
     }
 
     /// Ends the run: the model with the best θ.

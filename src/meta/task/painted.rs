@@ -113,9 +113,9 @@ impl TaskDistribution for Painted {
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::{TaskConfig, open};
     use super::*;
     use crate::domain::Targets;
+    use crate::meta::task::{Augment, TaskConfig, open};
 
     /// Twelve 4×4 images of three classes, as IDX files; all ink of a class is at one place.
     fn idx(folder: &Path) -> TaskConfig {
@@ -133,7 +133,7 @@ mod tests {
             test_images: Some(PathBuf::from("images")),
             test_labels: Some(PathBuf::from("labels")),
             ordered: true,
-            augment: crate::meta::task::Augment::default(),
+            augment: Augment::default(),
         }
     }
 
