@@ -42,7 +42,8 @@ CREATE TABLE support (
     UNIQUE (tenant_id, task_id, digest),
     UNIQUE (tenant_id, task_id, external_id),
     FOREIGN KEY (tenant_id, task_id) REFERENCES tasks (tenant_id, id) ON DELETE CASCADE,
-    CHECK ((label IS NULL) <> (value IS NULL))
+    -- An input that nobody has labelled has neither.
+    CHECK (label IS NULL OR value IS NULL)
 ) STRICT;
 
 -- The list of examples, newest first.

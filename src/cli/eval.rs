@@ -10,7 +10,7 @@ use tch::Device;
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Recipe};
 use crate::meta::eval::Estimate;
-use crate::meta::task::{self, Split, TaskDistribution};
+use crate::meta::task::{self, EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
 use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
 
@@ -49,6 +49,10 @@ pub struct Eval {
     /// Query rows of a class.
     #[arg(long, default_value_t = 5)]
     query: usize,
+
+    /// Unlabelled rows of a class that are adapted on, too: what self-training gains.
+    #[arg(long, default_value_t = 0)]
+    unlabelled: usize,
 
     /// Episodes for each figure.
     #[arg(long, default_value_t = 1000)]
@@ -99,6 +103,8 @@ struct Line {
     setting: EpisodeRange,
     inductive: Estimate,
     transductive: Option<Estimate>,
+    /// With unlabelled rows, and what they add to the inductive figure.
+    self_trained: Option<(Estimate, Estimate)>,
     served: Option<Estimate>,
     seconds: f64,
 }
@@ -131,7 +137,7 @@ impl Eval {
         };
         for setting in &settings {
             setting.check().map_err(CliError::Usage)?;
-            tasks.check(self.split, &setting.spec()).map_err(crate::trainer::TrainError::from)?;
+            tasks.check(self.split, &self.spec(setting)).map_err(crate::trainer::TrainError::from)?;
         }
         let lines = settings
             .into_iter()
@@ -158,14 +164,15 @@ impl Eval {
     ) -> Result<Line, CliError> {
         let started = Instant::now();
         let recipe = Recipe { inner_steps: self.steps, seed: 0 };
-        let measurement = |phase| Measurement {
+        let measurement = |phase, self_training| Measurement {
             tasks,
             split: self.split,
-            spec: setting.spec(),
+            spec: self.spec(&setting),
             seed: self.seed,
             episodes: self.episodes,
             recipe,
             phase,
+            self_training,
         };
         let bar = ProgressBar::new(self.episodes);
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  ETA {eta}") {
@@ -173,19 +180,31 @@ impl Eval {
         }
         bar.set_message(setting.name());
         let threads = usize::try_from(super::threads(self.threads)).unwrap_or(1);
-        let run = |phase| measurement(phase).run(model, threads, &|done| bar.set_position(done));
-        let inductive = run(Phase::Serve)?;
+        let run = |phase, self_training| {
+            measurement(phase, self_training).figures(model, threads, &|done| bar.set_position(done))
+        };
+        let figures = run(Phase::Serve, false)?;
+        let inductive = Estimate::of(&figures);
+        let self_trained = (self.unlabelled > 0).then(|| run(Phase::Serve, true)).transpose()?.map(|with| {
+            let gains: Vec<f64> = with.iter().zip(&figures).map(|(with, without)| with - without).collect();
+            (Estimate::of(&with), Estimate::of(&gains))
+        });
         let normalises = !model.net.backbone.norm_layers().is_empty();
-        let transductive = normalises.then(|| run(Phase::Transductive)).transpose()?;
+        let transductive = normalises.then(|| run(Phase::Transductive, false)).transpose()?;
+        let transductive = transductive.map(|figures| Estimate::of(&figures));
         let served = match &self.server {
             Some(url) => {
                 let server = served::Server::new(url, self.key.as_deref(), &base.manifest.name);
-                Some(server.measure(&measurement(Phase::Serve), self.clients, &|done| bar.set_position(done))?)
+                Some(server.measure(&measurement(Phase::Serve, false), self.clients, &|done| bar.set_position(done))?)
             }
             None => None,
         };
         bar.finish_and_clear();
-        Ok(Line { setting, inductive, transductive, served, seconds: started.elapsed().as_secs_f64() })
+        Ok(Line { setting, inductive, transductive, self_trained, served, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    fn spec(&self, setting: &EpisodeRange) -> EpisodeSpec {
+        EpisodeSpec { unlabelled: self.unlabelled, ..setting.spec() }
     }
 
     fn table(&self, kind: Kind, lines: &[Line]) {
@@ -212,6 +231,14 @@ impl Eval {
                 line.inductive.episodes,
                 line.seconds
             ));
+            if let Some((with, gain)) = &line.self_trained {
+                out::line(format!(
+                    "  with {} unlabelled a class: {}, a gain of {}",
+                    self.unlabelled,
+                    figure_text(with, kind),
+                    figure_text(gain, kind)
+                ));
+            }
         }
     }
 
@@ -226,6 +253,8 @@ impl Eval {
                     "episodes": line.inductive.episodes,
                     "inductive": figure(&line.inductive),
                     "transductive": line.transductive.as_ref().map(figure),
+                    "self_trained": line.self_trained.as_ref().map(|(with, _)| figure(with)),
+                    "gain": line.self_trained.as_ref().map(|(_, gain)| figure(gain)),
                     "served": line.served.as_ref().map(figure),
                 })
             })

@@ -133,8 +133,16 @@ impl Train {
         for setting in config.validation.settings.iter().filter(|_| self.test_episodes > 0) {
             for &phase in phases {
                 let (split, spec, recipe) = (Split::Test, setting.spec(), Recipe::default());
-                let measurement =
-                    Measurement { tasks, split, spec, seed: config.seed, episodes: self.test_episodes, recipe, phase };
+                let measurement = Measurement {
+                    tasks,
+                    split,
+                    spec,
+                    seed: config.seed,
+                    episodes: self.test_episodes,
+                    recipe,
+                    phase,
+                    self_training: false,
+                };
                 let estimate = measurement.run(model, threads, &|_| {})?;
                 let kind = if phase == Phase::Serve { "inductive" } else { "transductive" };
                 out::note(format!("test {}, {kind}: {}", setting.name(), eval::figure_text(&estimate, tasks.kind())));

@@ -112,6 +112,16 @@ pub enum Fault {
         /// The field that it needs.
         needs: &'static str,
     },
+    /// Unlabelled inputs for a base model that has no use for them.
+    #[error(
+        "`{base}` has no use for unlabelled inputs with {kind}; leave them out, or take a base model whose learner is protonet or r2d2"
+    )]
+    NoUnlabelled {
+        /// The base model.
+        base: String,
+        /// What is asked of it.
+        kind: &'static str,
+    },
     /// NaN, infinite, or too large for 32 bits.
     #[error("number {index} is not finite or exceeds ±{bound} in 32-bit floating point")]
     NotFinite {
@@ -207,6 +217,7 @@ impl Fault {
             Self::UnknownLabel { .. } => "unknown_label",
             Self::DuplicateLabel { .. } => "duplicate_label",
             Self::WrongTarget { .. } => "wrong_target",
+            Self::NoUnlabelled { .. } => "no_unlabelled",
             Self::NotFinite { .. } => "not_finite",
             Self::WrongInput { .. } => "wrong_input",
             Self::WrongWidth { .. } => "wrong_width",

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Kind;
+
 /// A learner and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
@@ -156,6 +158,11 @@ impl LearnerConfig {
             (_, Some(HeadInit::Learned { way })) => Some(way),
             _ => None,
         }
+    }
+
+    /// Whether unlabelled rows help it: closed forms of classes are solved for again with what they say of such rows.
+    pub fn takes_unlabelled(&self, kind: Kind) -> bool {
+        kind == Kind::Classification && matches!(self, Self::Protonet {} | Self::R2d2 {})
     }
 
     /// Whether tasks get features of their own, so that running statistics of θ's are not theirs.

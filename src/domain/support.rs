@@ -1,59 +1,8 @@
-//! Numbers in and numbers out: the values that cross into the engine and come back from it.
+//! Support sets: what the engine adapts to.
 
 use sha2::{Digest, Sha256};
 
-use super::{Fault, finite};
-
-/// Rows of equal width, row-major; every number is finite.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Rows {
-    width: usize,
-    values: Vec<f32>,
-}
-
-impl Rows {
-    /// From row-major values.
-    ///
-    /// # Errors
-    /// [`Fault::WrongWidth`] if they are not whole rows, [`Fault::NotFinite`] if one is NaN, infinite or huge.
-    pub fn new(width: usize, values: Vec<f32>) -> Result<Self, Fault> {
-        if width == 0 || !values.len().is_multiple_of(width) {
-            return Err(Fault::WrongWidth { expected: width, given: values.len() });
-        }
-        finite(&values)?;
-        Ok(Self { width, values })
-    }
-
-    /// How many rows.
-    pub fn len(&self) -> usize {
-        self.values.len() / self.width
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// Numbers in a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// All numbers, row-major.
-    pub fn values(&self) -> &[f32] {
-        &self.values
-    }
-
-    /// Row by row.
-    pub fn iter(&self) -> impl Iterator<Item = &[f32]> {
-        self.values.chunks_exact(self.width)
-    }
-
-    /// One row.
-    pub fn row(&self, index: usize) -> &[f32] {
-        &self.values[index * self.width..(index + 1) * self.width]
-    }
-}
+use super::{Fault, Rows, finite};
 
 /// What the support rows are labelled with.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +46,8 @@ impl Targets {
 pub struct SupportSet {
     inputs: Rows,
     targets: Targets,
+    /// Rows without targets.
+    unlabelled: Option<Rows>,
     /// For each row, its place in the order that it was given in.
     order: Vec<usize>,
     hash: String,
@@ -119,16 +70,10 @@ impl SupportSet {
             Targets::Classes { labels, way } => check_classes(labels, *way)?,
             Targets::Values(values) => finite(values)?,
         }
-        let digests: Vec<[u8; 32]> =
-            (0..inputs.len()).map(|index| row_digest(inputs.row(index), targets, index)).collect();
-        let mut order: Vec<usize> = (0..inputs.len()).collect();
-        order.sort_by_key(|&index| digests[index]);
+        let (order, digests) = canonical((0..inputs.len()).map(|index| row_digest(inputs.row(index), targets, index)));
         let mut whole = Sha256::new();
         whole.update((targets.outputs() as u64).to_le_bytes());
-        for &index in &order {
-            whole.update(digests[index]);
-        }
-        let values = order.iter().flat_map(|&index| inputs.row(index).iter().copied()).collect();
+        digests.for_each(|digest| whole.update(digest));
         let targets = match targets {
             Targets::Classes { labels, way } => {
                 Targets::Classes { labels: order.iter().map(|&index| labels[index]).collect(), way: *way }
@@ -136,7 +81,27 @@ impl SupportSet {
             Targets::Values(values) => Targets::Values(order.iter().map(|&index| values[index]).collect()),
         };
         let hash = format!("sha256:{}", hex(&whole.finalize()));
-        Ok(Self { inputs: Rows { width: inputs.width, values }, targets, order, hash })
+        Ok(Self { inputs: inputs.picked(&order), targets, unlabelled: None, order, hash })
+    }
+
+    /// The same set with rows that nobody has labelled: the classes are to be found among them, too. No rows change
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`Fault::WrongWidth`] if they are not as wide as the others.
+    pub fn with_unlabelled(self, rows: &Rows) -> Result<Self, Fault> {
+        if rows.is_empty() {
+            return Ok(self);
+        }
+        if rows.width() != self.inputs.width() {
+            return Err(Fault::WrongWidth { expected: self.inputs.width(), given: rows.width() });
+        }
+        let (order, digests) = canonical(rows.iter().map(|row| digest(row).finalize().into()));
+        let mut whole = Sha256::new();
+        whole.update(&self.hash);
+        digests.for_each(|digest| whole.update(digest));
+        let hash = format!("sha256:{}", hex(&whole.finalize()));
+        Ok(Self { unlabelled: Some(rows.picked(&order)), hash, ..self })
     }
 
     /// Rows in canonical order.
@@ -149,7 +114,12 @@ impl SupportSet {
         &self.targets
     }
 
-    /// Number of rows S.
+    /// Rows without targets, in canonical order.
+    pub fn unlabelled(&self) -> Option<&Rows> {
+        self.unlabelled.as_ref()
+    }
+
+    /// Number of labelled rows S.
     pub fn len(&self) -> usize {
         self.order.len()
     }
@@ -164,7 +134,7 @@ impl SupportSet {
         &self.order
     }
 
-    /// `sha256:<hex>` of the set: rows, targets and number of outputs, whatever the order they came in.
+    /// `sha256:<hex>` of the set: rows, targets, number of outputs and unlabelled rows, whatever the order they came in.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -183,11 +153,23 @@ fn check_classes(labels: &[u32], way: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-fn row_digest(row: &[f32], targets: &Targets, index: usize) -> [u8; 32] {
+/// Places in the order of their digests, and the digests in that order.
+fn canonical(digests: impl Iterator<Item = [u8; 32]>) -> (Vec<usize>, impl Iterator<Item = [u8; 32]>) {
+    let mut sorted: Vec<([u8; 32], usize)> = digests.zip(0..).collect();
+    sorted.sort_unstable();
+    (sorted.iter().map(|&(_, place)| place).collect(), sorted.into_iter().map(|(digest, _)| digest))
+}
+
+fn digest(row: &[f32]) -> Sha256 {
     let mut digest = Sha256::new();
     for value in row {
         digest.update(value.to_le_bytes());
     }
+    digest
+}
+
+fn row_digest(row: &[f32], targets: &Targets, index: usize) -> [u8; 32] {
+    let mut digest = digest(row);
     match targets {
         Targets::Classes { labels, .. } => digest.update(labels[index].to_le_bytes()),
         Targets::Values(values) => digest.update(values[index].to_le_bytes()),
@@ -202,22 +184,6 @@ pub fn hex(bytes: &[u8]) -> String {
         write!(text, "{byte:02x}").expect("a String takes every write");
         text
     })
-}
-
-/// What the engine answers: a row of scores for each query row. Logits for classes, the value itself for regression.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Outputs {
-    /// Scores in a row: N, or 1.
-    pub width: usize,
-    /// Row-major scores, all finite.
-    pub values: Vec<f32>,
-}
-
-impl Outputs {
-    /// The rows in turn.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
-        self.values.chunks_exact(self.width)
-    }
 }
 
 #[cfg(test)]
@@ -249,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn unlabelled_rows_make_another_support_whatever_their_order() {
+        let set = || SupportSet::new(&rows(&[1., 2., 3., 4.]), &classes(&[0, 1])).expect("valid");
+        let with = |values: &[f32]| set().with_unlabelled(&rows(values)).expect("as wide");
+
+        assert_eq!(with(&[]), set());
+        assert_eq!(with(&[5., 6., 7., 8.]), with(&[7., 8., 5., 6.]));
+        assert_ne!(with(&[5., 6.]).hash(), set().hash());
+        assert_ne!(with(&[5., 6.]).hash(), with(&[5., 7.]).hash());
+    }
+
+    #[test]
     fn a_support_set_with_a_missing_class_is_refused() {
         let support = SupportSet::new(&rows(&[1., 2., 3., 4.]), &classes(&[1, 1]));
 
@@ -260,10 +237,5 @@ mod tests {
         let support = SupportSet::new(&rows(&[1., 2., 3., 4.]), &classes(&[0, 2]));
 
         assert_eq!(support, Err(Fault::OutOfRange { given: 2, least: 0, most: 1 }));
-    }
-
-    #[test]
-    fn rows_with_nan_are_refused() {
-        assert!(matches!(Rows::new(1, vec![0.0, f32::NAN]), Err(Fault::NotFinite { index: 1, .. })));
     }
 }

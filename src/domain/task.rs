@@ -1,4 +1,4 @@
-//! Tasks and their labelled examples.
+//! Tasks and their examples.
 
 use serde::{Deserialize, Serialize};
 
@@ -95,25 +95,25 @@ pub enum Target {
     Value(f32),
 }
 
-/// A labelled input.
+/// An input that an adapter is made with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
     /// The input, as the caller sent it.
     pub input: Input,
-    /// What it is labelled with.
-    pub target: Target,
+    /// What it is labelled with; none if nobody has labelled it.
+    pub target: Option<Target>,
     /// The caller's own name for it; unique within the task.
     pub external_id: Option<String>,
     /// SHA-256 of the input's row and the target, in hexadecimal: two examples with one digest are duplicates.
     pub digest: String,
 }
 
-/// A labelled input as the store keeps it.
+/// An example as the store keeps it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Support {
     /// Its id.
     pub id: SupportId,
-    /// The labelled input.
+    /// The example itself.
     pub example: Example,
     /// When it was added.
     pub created_at: Timestamp,

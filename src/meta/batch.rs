@@ -19,6 +19,8 @@ pub struct Episode {
     pub query: Rows,
     /// Their targets, in the same classes.
     pub query_targets: Targets,
+    /// Rows of the same classes whose targets are not told, if there are any.
+    pub unlabelled: Option<Rows>,
 }
 
 /// Targets of T stacked tasks.
@@ -62,6 +64,16 @@ pub struct Support {
     pub is_padded: bool,
     /// Outputs of each task: N, or 1.
     pub outputs: Vec<usize>,
+    /// Rows without targets, if any task has some.
+    pub unlabelled: Option<Unlabelled>,
+}
+
+/// Rows without targets, of T tasks.
+pub struct Unlabelled {
+    /// `[T, U, …]`.
+    pub x: Tensor,
+    /// `[T, U]`, 1 for rows and 0 for padding.
+    pub mask: Tensor,
 }
 
 /// Query sets of T tasks.
@@ -86,12 +98,26 @@ impl Support {
             mask: stack_mask(tasks.iter().map(|(rows, _)| rows.len()), longest, device)?,
             is_padded: tasks.iter().any(|(rows, _)| rows.len() < longest),
             outputs: tasks.iter().map(|(_, targets)| targets.outputs()).collect(),
+            unlabelled: None,
         })
+    }
+
+    /// The same tasks with the unlabelled rows of each, of shape `row` (without T and U).
+    pub fn with_unlabelled(self, tasks: &[Option<&Rows>], row: &[usize], device: Device) -> Result<Self> {
+        let none = Rows::none(row.iter().product());
+        let rows = || tasks.iter().map(|rows| rows.unwrap_or(&none));
+        let longest = rows().map(Rows::len).max().unwrap_or(0);
+        if longest == 0 {
+            return Ok(self);
+        }
+        let x = stack_rows(rows(), longest, row, device)?;
+        let mask = stack_mask(rows().map(Rows::len), longest, device)?;
+        Ok(Self { unlabelled: Some(Unlabelled { x, mask }), ..self })
     }
 
     /// One support set, T = 1.
     pub fn single(set: &SupportSet, row: &[usize], device: Device) -> Result<Self> {
-        Self::stack(&[(set.inputs(), set.targets())], row, device)
+        Self::stack(&[(set.inputs(), set.targets())], row, device)?.with_unlabelled(&[set.unlabelled()], row, device)
     }
 
     /// The mask, if any row is padding.
@@ -160,6 +186,7 @@ impl Query {
             mask: self.mask.shallow_clone(),
             is_padded: self.is_padded,
             outputs: support.outputs.clone(),
+            unlabelled: None,
         }
     }
 }
@@ -168,7 +195,9 @@ impl Query {
 pub fn stack(episodes: &[Episode], row: &[usize], device: Device) -> Result<(Support, Query)> {
     let support: Vec<_> = episodes.iter().map(|episode| (&episode.support, &episode.support_targets)).collect();
     let query: Vec<_> = episodes.iter().map(|episode| (&episode.query, &episode.query_targets)).collect();
-    Ok((Support::stack(&support, row, device)?, Query::stack(&query, row, device)?))
+    let unlabelled: Vec<_> = episodes.iter().map(|episode| episode.unlabelled.as_ref()).collect();
+    let support = Support::stack(&support, row, device)?.with_unlabelled(&unlabelled, row, device)?;
+    Ok((support, Query::stack(&query, row, device)?))
 }
 
 /// `[T, B, …]` from the rows of each task, padded with zeros.

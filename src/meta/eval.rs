@@ -49,7 +49,10 @@ pub fn episode(tasks: &dyn TaskDistribution, split: Split, spec: &EpisodeSpec, s
 
 /// Adapts to an episode's support set and judges by its query set, through the very functions that serve.
 pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) -> Result<f64, EvalError> {
-    let support = SupportSet::new(&episode.support, &episode.support_targets)?;
+    let mut support = SupportSet::new(&episode.support, &episode.support_targets)?;
+    if let Some(rows) = &episode.unlabelled {
+        support = support.with_unlabelled(rows)?;
+    }
     let adapter = model.adapt(&support, recipe, phase)?;
     let outputs = model.predict(&adapter, &episode.query, phase)?;
     Ok(score(&outputs, &episode.query_targets))

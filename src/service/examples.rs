@@ -1,4 +1,4 @@
-//! Labelled examples: checked, stored, and put together into support sets.
+//! Examples: checked, stored, and put together into support sets.
 
 use sha2::{Digest, Sha256};
 
@@ -10,7 +10,16 @@ use crate::domain::{
 };
 use crate::store::Added;
 
-/// An example as a caller sends it.
+/// What a caller sends to adapt to.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Labelled inputs.
+    pub examples: Vec<GivenExample>,
+    /// Inputs that nobody has labelled.
+    pub unlabelled: Vec<Input>,
+}
+
+/// A labelled input as a caller sends it.
 #[derive(Clone, Debug)]
 pub struct GivenExample {
     /// The input.
@@ -42,10 +51,10 @@ pub(super) struct Checked {
 
 impl Service {
     /// Adds examples to a task: all of them, or none and the reasons.
-    pub async fn add_support(&self, tenant: TenantId, task: TaskId, given: Vec<GivenExample>) -> Result<SupportAdded> {
+    pub async fn add_support(&self, tenant: TenantId, task: TaskId, given: Given) -> Result<SupportAdded> {
         let task = self.found_task(tenant, task).await?;
         let base = self.named_base(&task.base_model, "/base_model")?;
-        if given.is_empty() {
+        if given.examples.is_empty() && given.unlabelled.is_empty() {
             return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
         }
         let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, "/examples").await?;
@@ -81,10 +90,15 @@ impl Service {
         kind: Kind,
         labels: &[String],
         open_labels: bool,
-        given: Vec<GivenExample>,
+        given: Given,
         pointer: &'static str,
     ) -> Result<Checked> {
-        check_count("examples", given.len(), base.manifest.limits.max_support, pointer)?;
+        let Given { examples: given, unlabelled } = given;
+        if !unlabelled.is_empty() && !base.manifest.learner.takes_unlabelled(kind) {
+            let base = base.manifest.name.clone();
+            return Err(Fault::NoUnlabelled { base, kind: kind.name() }.at("/unlabelled").into());
+        }
+        check_count("examples", given.len() + unlabelled.len(), base.manifest.limits.max_support, pointer)?;
         let mut new_labels: Vec<String> = Vec::new();
         let mut targets = Vec::with_capacity(given.len());
         let mut inputs = Vec::with_capacity(given.len());
@@ -103,17 +117,23 @@ impl Service {
             if let Some(name) = &example.external_id {
                 check_name("external id", name, &format!("{at}/external_id"))?;
             }
-            targets.push((target, example.external_id));
+            targets.push((Some(target), example.external_id));
             inputs.push(example.input);
         }
         check_count("labels", labels.len() + new_labels.len(), base.manifest.limits.max_labels, pointer)?;
-        let (inputs, rows) = self.rows(&base.manifest.input, inputs, pointer, "/input").await?;
+        let (mut inputs, mut rows) = self.rows(&base.manifest.input, inputs, pointer, "/input").await?;
+        if !unlabelled.is_empty() {
+            let (unlabelled, more) = self.rows(&base.manifest.input, unlabelled, "/unlabelled", "").await?;
+            targets.extend(unlabelled.iter().map(|_| (None, None)));
+            inputs.extend(unlabelled);
+            rows.extend(more);
+        }
         let examples = inputs
             .into_iter()
             .zip(targets)
             .zip(&rows)
             .map(|((input, (target, external_id)), row)| {
-                let digest = digest(row, &target);
+                let digest = digest(row, target.as_ref());
                 Example { input, target, external_id, digest }
             })
             .collect();
@@ -140,8 +160,13 @@ pub(super) fn assemble(
     kind: Kind,
     labels: &[String],
     rows: &[Vec<f32>],
-    targets: &[Target],
+    targets: &[Option<Target>],
 ) -> Result<(SupportSet, Vec<String>), Fault> {
+    let width = base.manifest.input.row_width();
+    let unlabelled = rows.iter().zip(targets).filter(|(_, target)| target.is_none()).map(|(row, _)| row.as_slice());
+    let unlabelled = Rows::new(width, unlabelled.collect::<Vec<_>>().concat())?;
+    let labelled = rows.iter().zip(targets).filter_map(|(row, target)| Some((row.as_slice(), target.as_ref()?)));
+    let (rows, targets): (Vec<&[f32]>, Vec<&Target>) = labelled.unzip();
     if rows.is_empty() {
         return Err(Fault::EmptySupport);
     }
@@ -171,8 +196,8 @@ pub(super) fn assemble(
                 .collect(),
         ),
     };
-    let rows = Rows::new(base.manifest.input.row_width(), rows.concat())?;
-    Ok((SupportSet::new(&rows, &targets)?, names))
+    let set = SupportSet::new(&Rows::new(width, rows.concat())?, &targets)?;
+    Ok((set.with_unlabelled(&unlabelled)?, names))
 }
 
 fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Result<Target, Invalid> {
@@ -202,20 +227,21 @@ fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Re
 }
 
 /// Two examples with one digest are duplicates: the same row with the same target, however the input was encoded.
-fn digest(row: &[f32], target: &Target) -> String {
+fn digest(row: &[f32], target: Option<&Target>) -> String {
     let mut hash = Sha256::new();
     for value in row {
         hash.update(value.to_le_bytes());
     }
     match target {
-        Target::Label(label) => {
+        Some(Target::Label(label)) => {
             hash.update([0]);
             hash.update(label.as_bytes());
         }
-        Target::Value(value) => {
+        Some(Target::Value(value)) => {
             hash.update([1]);
             hash.update(value.to_le_bytes());
         }
+        None => hash.update([2]),
     }
     hex(&hash.finalize())
 }

@@ -27,7 +27,7 @@ use crate::store::Store;
 
 pub use adaptations::NewAdaptation;
 pub use error::ServiceError;
-pub use examples::{GivenExample, SupportAdded};
+pub use examples::{Given, GivenExample, SupportAdded};
 pub use predictions::{AdaptPredict, AdaptPredicted, Answer, Predict, Predicted, Prediction};
 pub use runner::Runners;
 pub use tasks::{NewTask, TaskState, TaskView};

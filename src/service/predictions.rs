@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::examples::assemble;
 use super::tasks::check_kind;
-use super::{GivenExample, Result, Service, ServiceError};
+use super::{Given, Result, Service, ServiceError};
 use crate::domain::{
     BaseModel, Example, Fault, Input, Kind, Outputs, PredictionId, Quality, Recipe, Target, TaskId, TenantId, argmax,
 };
@@ -39,7 +39,7 @@ pub struct AdaptPredict {
     /// What is asked; the base model's first kind by default.
     pub kind: Option<Kind>,
     /// What to adapt to.
-    pub support: Vec<GivenExample>,
+    pub support: Given,
     /// What to predict.
     pub query: Vec<Input>,
     /// How to adapt.
@@ -122,13 +122,12 @@ impl Service {
         let kind = check_kind(base, request.kind)?;
         check_top_k(request.top_k)?;
         self.check_recipe(base, &request.recipe, "/recipe")?;
-        let empty = request.support.is_empty();
-        if empty {
+        if request.support.examples.is_empty() {
             return Err(Fault::EmptySupport.at("/support").into());
         }
         let checked = self.check_examples(base, kind, &[], true, request.support, "/support").await?;
         let query = self.query(base, request.query).await?;
-        let targets: Vec<Target> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
+        let targets: Vec<Option<Target>> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
         let (support, labels) =
             assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
         let (hash, of_support) = (support.hash().to_owned(), support.targets().clone());

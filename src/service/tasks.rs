@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::examples::Checked;
 use super::inputs::{check_count, check_name};
-use super::{GivenExample, Page, Result, Service, ServiceError};
+use super::{Given, GivenExample, Page, Result, Service, ServiceError};
 use crate::domain::{BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TenantId};
 
 /// Longest metadata, in bytes of JSON.
@@ -70,8 +70,9 @@ impl Service {
         check_labels(base, kind, new.labels.as_deref().unwrap_or_default(), "/labels")?;
         let open_labels = new.labels.is_none() && kind == Kind::Classification;
         let mut labels = new.labels.unwrap_or_default();
+        let given = Given { examples: new.support, unlabelled: Vec::new() };
         let Checked { examples, new_labels, .. } =
-            self.check_examples(base, kind, &labels, open_labels, new.support, "/support").await?;
+            self.check_examples(base, kind, &labels, open_labels, given, "/support").await?;
         labels.extend(new_labels);
         let now = self.clock.now();
         let task = Task {

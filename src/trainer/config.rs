@@ -72,7 +72,8 @@ impl EpisodeRange {
 
     /// As a task distribution takes it.
     pub fn spec(&self) -> EpisodeSpec {
-        EpisodeSpec { way: self.way[0]..=self.way[1], shot: self.shot[0]..=self.shot[1], query: self.query }
+        let (way, shot) = (self.way[0]..=self.way[1], self.shot[0]..=self.shot[1]);
+        EpisodeSpec { way, shot, query: self.query, unlabelled: 0 }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Measurement<'a> {
     pub recipe: Recipe,
     /// Inductive, or with the query batch's statistics.
     pub phase: Phase,
+    /// Whether the unlabelled rows of an episode are adapted on, too; they are left out else.
+    pub self_training: bool,
 }
 
 impl Measurement<'_> {
@@ -35,21 +37,37 @@ impl Measurement<'_> {
     /// # Panics
     /// If a thread panics.
     pub fn run(&self, model: &Model, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Estimate, EvalError> {
+        Ok(Estimate::of(&self.figures(model, threads, progress)?))
+    }
+
+    /// One figure an episode, in order, as [`Measurement::run`] averages them.
+    ///
+    /// # Panics
+    /// If a thread panics.
+    pub fn figures(
+        &self,
+        model: &Model,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<f64>, EvalError> {
         let (architecture, device, theta) = (&model.architecture, model.device, model.theta_bytes()?);
         let copy = || -> Result<Model, EvalError> {
             tch::set_num_threads(1);
             let theta = checkpoint::from_bytes(&theta, device)?;
             Ok(Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built"))
         };
-        let figures = in_order(self.episodes, threads, progress, copy, |model, index| {
+        in_order(self.episodes, threads, progress, copy, |model, index| {
             eval::judge(model, &self.episode(index), &self.recipe, self.phase)
-        })?;
-        Ok(Estimate::of(&figures))
+        })
     }
 
     /// Episode `index` of those that are measured.
     pub fn episode(&self, index: u64) -> Episode {
-        eval::episode(self.tasks, self.split, &self.spec, self.seed, index)
+        let mut episode = eval::episode(self.tasks, self.split, &self.spec, self.seed, index);
+        if !self.self_training {
+            episode.unlabelled = None;
+        }
+        episode
     }
 }
 

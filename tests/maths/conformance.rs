@@ -1,6 +1,7 @@
 //! One table: what every learner keeps to.
 
 use imprint::domain::{Kind, LearnerConfig, Recipe, Rows, SupportSet, Targets};
+use imprint::meta::eval::score;
 use imprint::meta::{Episode, Model, Phase, batch, learner};
 use imprint::nn::{Params, bridge, checkpoint};
 use tch::Device;
@@ -142,6 +143,48 @@ fn leave_one_out_is_what_leaving_one_out_gives() {
                 let furthest = (gap(row) - gap(&direct)).abs();
                 assert!(furthest < CLOSED_FORM, "{} {shots:?} row {index}: {furthest}", learner.name());
             }
+        }
+    }
+}
+
+#[test]
+fn unlabelled_rows_show_where_a_class_is() {
+    for learner in [LearnerConfig::Protonet {}] {
+        let model = mlp(learner.clone(), Kind::Classification);
+        let hits = |set: &SupportSet, episode: &Episode| {
+            let adapter = model.adapt(set, &Recipe::default(), Phase::Serve).unwrap();
+            score(&model.predict(&adapter, &episode.query, Phase::Serve).unwrap(), &episode.query_targets)
+        };
+        let (mut alone, mut with) = (0.0, 0.0);
+        for seed in 0..30 {
+            let episode = episode(3, &[1, 1, 1], 10, seed);
+            let set = support(&episode);
+            alone += hits(&set, &episode);
+            with += hits(&set.with_unlabelled(&episode.query).unwrap(), &episode);
+        }
+        assert!(with > alone + 0.5, "{}: {alone} alone, {with} with them", learner.name());
+    }
+}
+
+#[test]
+fn unlabelled_rows_that_are_stacked_and_padded_give_what_they_give_alone() {
+    for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}] {
+        let model = conv4(learner.clone());
+        let row = model.architecture.input.row_shape();
+        let drawn = |shots: &[usize], unlabelled: usize, seed| {
+            let rows = (unlabelled > 0).then(|| episode(256, shots, unlabelled, seed + 100).query);
+            Episode { unlabelled: rows, ..episode(256, shots, 2, seed) }
+        };
+        let episodes = [drawn(&[1, 2], 3, 12), drawn(&[2, 1, 2], 0, 13), drawn(&[2, 2], 5, 14)];
+        let (supports, _) = batch::stack(&episodes, &row, Device::Cpu).unwrap();
+        let stacked = model.learner.adapt(&model.net, &model.theta, &supports, None, Phase::Serve).unwrap().tensors;
+        for (task, episode) in episodes.iter().enumerate() {
+            let (support, _) = batch::stack(std::slice::from_ref(episode), &row, Device::Cpu).unwrap();
+            let alone = model.learner.adapt(&model.net, &model.theta, &support, None, Phase::Serve).unwrap().tensors;
+            let alone = alone.get("head.weight").unwrap().squeeze_dim(0);
+            let own = stacked.get("head.weight").unwrap().select(0, task as i64).narrow(0, 0, alone.size()[0]);
+            let furthest = (own - alone).abs().max();
+            assert!(furthest.double_value(&[]) < f64::from(STACKING), "{} task {task}: {furthest}", learner.name());
         }
     }
 }

@@ -190,6 +190,7 @@ fn episode(task: &Value) -> Episode {
         support_targets: targets("support_labels"),
         query: rows("query"),
         query_targets: targets("query_labels"),
+        unlabelled: None,
     }
 }
 

@@ -86,5 +86,5 @@ pub fn episode(width: usize, shots: &[usize], queries: usize, seed: u64) -> Epis
     };
     let (support, support_targets) = draw(shots);
     let (query, query_targets) = draw(&vec![queries; shots.len()]);
-    Episode { support, support_targets, query, query_targets }
+    Episode { support, support_targets, query, query_targets, unlabelled: None }
 }

@@ -41,6 +41,8 @@ struct BaseModelBody {
     /// The algorithm by which it adapts.
     #[schema(example = "protonet")]
     learner: String,
+    /// Whether it learns from `unlabelled` inputs, too.
+    takes_unlabelled: bool,
     /// What one request may ask of it.
     limits: BaseLimits,
     /// What it was measured at, on classes or tasks that it never saw.
@@ -95,6 +97,7 @@ impl From<&BaseModel> for BaseModelBody {
             kinds: manifest.kinds.clone(),
             input: manifest.input.clone(),
             learner: manifest.learner.name().to_owned(),
+            takes_unlabelled: manifest.kinds.iter().any(|&kind| manifest.learner.takes_unlabelled(kind)),
             limits: BaseLimits {
                 max_support: manifest.limits.max_support,
                 max_labels: manifest.limits.max_labels,

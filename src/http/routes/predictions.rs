@@ -13,7 +13,7 @@ use crate::http::extract::{ApiJson, ApiPath, Caller};
 use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, QualityBody, RecipeBody};
-use crate::service::{AdaptPredict, AdaptPredicted, Predict, Predicted, Service};
+use crate::service::{AdaptPredict, AdaptPredicted, Given, Predict, Predicted, Service};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(predict)).routes(routes!(adapt_predict))
@@ -80,6 +80,10 @@ struct AdaptPredictBody {
     /// What to adapt to.
     #[serde(deserialize_with = "object::each")]
     support: Vec<ExampleBody>,
+    /// Inputs that nobody has labelled, for base models that learn from such, too (`takes_unlabelled`).
+    #[schema(value_type = Vec<InputDoc>)]
+    #[serde(default)]
+    unlabelled: Vec<Input>,
     /// What to predict.
     #[schema(value_type = Vec<InputDoc>, min_items = 1)]
     query: Vec<Input>,
@@ -121,8 +125,8 @@ async fn adapt_predict(
     _caller: Caller,
     ApiJson(body): ApiJson<AdaptPredictBody>,
 ) -> Result<Json<AdaptPredictedBody>, Problem> {
-    let AdaptPredictBody { base_model, kind, support, query, recipe, top_k } = body;
-    let support = wire::given(support);
+    let AdaptPredictBody { base_model, kind, support, unlabelled, query, recipe, top_k } = body;
+    let support = Given { examples: wire::given(support), unlabelled };
     let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), top_k };
     Ok(Json(service.adapt_predict(request).await?.into()))
 }

@@ -15,7 +15,7 @@ use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, ExampleBody, InputDoc};
-use crate::service::{Service, SupportAdded};
+use crate::service::{Given, Service, SupportAdded};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(add_support, list_support)).routes(routes!(delete_support))
@@ -25,10 +25,13 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AddSupportBody {
-    /// All of them are added, or none.
-    #[schema(min_items = 1)]
-    #[serde(deserialize_with = "object::each")]
+    /// Labelled inputs. All of them are added, or none.
+    #[serde(default, deserialize_with = "object::each")]
     examples: Vec<ExampleBody>,
+    /// Inputs that nobody has labelled, for base models that learn from such, too (`takes_unlabelled`).
+    #[schema(value_type = Vec<InputDoc>)]
+    #[serde(default)]
+    unlabelled: Vec<Input>,
 }
 
 /// What adding did.
@@ -36,19 +39,19 @@ struct AddSupportBody {
 struct AddedBody {
     /// How many are new.
     added: usize,
-    /// Their ids, in the order given.
+    /// Their ids, in the order given, `unlabelled` after `examples`.
     #[schema(value_type = Vec<String>)]
     ids: Vec<SupportId>,
     /// Those that were there already: the same input with the same target, or the same `external_id`.
     duplicates: Vec<DuplicateBody>,
-    /// How many examples the task has now.
+    /// How many examples the task has now, labelled or not.
     support_count: usize,
 }
 
 /// An example that was there already.
 #[derive(Debug, Serialize, ToSchema)]
 struct DuplicateBody {
-    /// Its place in the request.
+    /// Its place in the request; `unlabelled` counts on where `examples` ends.
     index: usize,
     /// The example that it equals.
     #[schema(value_type = String)]
@@ -66,7 +69,7 @@ struct SupportBody {
     /// The input, as it was sent.
     #[schema(value_type = InputDoc)]
     input: Input,
-    /// Its class.
+    /// Its class. Neither this nor `value` if nobody has labelled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Its number.
@@ -83,8 +86,9 @@ struct SupportBody {
 impl From<Support> for SupportBody {
     fn from(Support { id, example, created_at }: Support) -> Self {
         let (label, value) = match example.target {
-            Target::Label(label) => (Some(label), None),
-            Target::Value(value) => (None, Some(value)),
+            Some(Target::Label(label)) => (Some(label), None),
+            Some(Target::Value(value)) => (None, Some(value)),
+            None => (None, None),
         };
         let (input, external_id) = (example.input, example.external_id);
         Self { id, object: "support", input, label, value, external_id, created_at }
@@ -104,7 +108,9 @@ async fn add_support(
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(body): ApiJson<AddSupportBody>,
 ) -> Result<Json<AddedBody>, Problem> {
-    let SupportAdded { added, support_count } = service.add_support(tenant, task, wire::given(body.examples)).await?;
+    let AddSupportBody { examples, unlabelled } = body;
+    let given = Given { examples: wire::given(examples), unlabelled };
+    let SupportAdded { added, support_count } = service.add_support(tenant, task, given).await?;
     let duplicates = added.duplicates.into_iter().map(|(index, id)| DuplicateBody { index, id }).collect();
     Ok(Json(AddedBody { added: added.added.len(), ids: added.added, duplicates, support_count }))
 }

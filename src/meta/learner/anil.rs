@@ -32,6 +32,6 @@ impl Learner for Anil {
             head = inner.stepped(&head, &gradient.map(|_, g| Ok(g.f_mul_scalar(self.inner_lr)?))?)?;
         }
         let head = if phase == Phase::Train { head } else { head.detached()? };
-        Ok(Adapted::closed_form(net, &head, statistics))
+        Ok(Adapted::head_only(net, &head, statistics))
     }
 }

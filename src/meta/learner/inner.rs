@@ -64,7 +64,7 @@ impl Inner<'_> {
     pub(super) fn head(&self, head_init: HeadInit, features: Option<&Tensor>) -> Result<Params> {
         let (theta, tasks, support) = (self.theta, self.support.tasks(), self.support);
         let (weight, bias) = match (head_init, features) {
-            (HeadInit::Prototype {}, Some(features)) => prototype_head(features, support)?,
+            (HeadInit::Prototype {}, Some(features)) => prototype_head(features, &support.one_hot()?)?,
             (HeadInit::Shared {}, _) => {
                 let (weight, bias) = (theta.get("head.weight")?, theta.get("head.bias")?); // [1, D], [1]
                 let width = weight.size()[1];

@@ -21,6 +21,7 @@
 
 mod anil;
 mod cavia;
+mod closed_form;
 mod fine_tune;
 mod inner;
 mod learned_optimizer;
@@ -81,6 +82,23 @@ impl Net {
             }
         }
     }
+
+    /// Features of rows that are not adapted on: by the statistics among `params`, but for the phases that say otherwise.
+    fn query_features(
+        &self,
+        params: &Params,
+        x: &Tensor,
+        mask: Option<&Tensor>,
+        phase: Phase,
+    ) -> Result<(Tensor, Params)> {
+        match (phase, self.norm) {
+            (Phase::Transductive, _) => self.features(params, x, Statistics::PerTask { mask, keep: false }),
+            (Phase::Train, Norm::Running) => self.features(params, x, Statistics::Batch { mask }),
+            (Phase::Train, Norm::Support) | (Phase::Serve, _) => {
+                self.features(params, x, Statistics::Fixed(&params.stripped("stats.")))
+            }
+        }
+    }
 }
 
 /// What a learner leaves behind for T support sets: tensors with a leading T that take the place of θ's.
@@ -97,7 +115,7 @@ pub struct Adapted {
 
 impl Adapted {
     /// A head and, where the support set normalises, its statistics.
-    fn closed_form(net: &Net, head: &Params, statistics: Params) -> Self {
+    fn head_only(net: &Net, head: &Params, statistics: Params) -> Self {
         match net.norm {
             Norm::Support => Self { tensors: head.overlaid(&statistics), batch_statistics: Params::new() },
             Norm::Running => Self { tensors: head.shallow_clone(), batch_statistics: statistics },
@@ -157,13 +175,7 @@ pub fn predict(
     phase: Phase,
 ) -> Result<(Tensor, Params)> {
     let params = theta.overlaid(adapted);
-    let (features, computed) = match (phase, net.norm) {
-        (Phase::Transductive, _) => net.features(&params, x, Statistics::PerTask { mask, keep: false })?,
-        (Phase::Train, Norm::Running) => net.features(&params, x, Statistics::Batch { mask })?,
-        (Phase::Train, Norm::Support) | (Phase::Serve, _) => {
-            net.features(&params, x, Statistics::Fixed(&params.stripped("stats.")))?
-        }
-    };
+    let (features, computed) = net.query_features(&params, x, mask, phase)?;
     Ok((ops::linear(&features, &params.scope("head"))?, computed))
 }
 

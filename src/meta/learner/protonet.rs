@@ -6,7 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
-use super::{Adapted, Learner, Net, Phase, pad_classes};
+use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes};
 use crate::domain::Kind;
 use crate::meta::batch::Support;
 use crate::nn::{Params, Result};
@@ -19,12 +19,13 @@ impl Learner for Protonet {
     }
 
     fn adapt(&self, net: &Net, theta: &Params, support: &Support, _: Option<u32>, phase: Phase) -> Result<Adapted> {
-        let (features, statistics) = net.support_features(theta, support, phase)?;
-        let (weight, bias) = prototype_head(&features, support)?;
-        let mut tensors = Params::new();
-        tensors.insert("head.weight", weight);
-        tensors.insert("head.bias", pad_classes(&bias, support)?);
-        Ok(Adapted::closed_form(net, &tensors, statistics))
+        closed_form::adapt(net, theta, support, phase, |features, targets, weights| {
+            let (weight, bias) = prototype_head(features, &targets.f_mul(&weights.f_unsqueeze(-1)?)?)?;
+            let mut head = Params::new();
+            head.insert("head.weight", weight);
+            head.insert("head.bias", pad_classes(&bias, support)?);
+            Ok(head)
+        })
     }
 
     fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
@@ -47,20 +48,22 @@ impl Learner for Protonet {
 }
 
 /// Weight `[T, N, D]` and bias `[T, N]` of the head that compares with class means of `features` `[T, S, D]`.
-pub(super) fn prototype_head(features: &Tensor, support: &Support) -> Result<(Tensor, Tensor)> {
-    let prototypes = prototypes(features, &support.one_hot()?)?; // [T, N, D]
+///
+/// `shares`: `[T, S, N]`, how much of each row counts for each class.
+pub(super) fn prototype_head(features: &Tensor, shares: &Tensor) -> Result<(Tensor, Tensor)> {
+    let prototypes = prototypes(features, shares)?; // [T, N, D]
     let norms = prototypes.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Dtype::Float)?; // [T, N]
     Ok((prototypes.f_mul_scalar(2.0)?, norms.f_neg()?))
 }
 
 /// Mean feature of each class, `[T, N, D]` (eq. 1).
-fn prototypes(features: &Tensor, one_hot: &Tensor) -> Result<Tensor> {
-    let sums = one_hot.f_transpose(1, 2)?.f_bmm(features)?; // [T, N, D]
-    Ok(sums.f_div(&counts(one_hot)?.f_clamp_min(1.0)?.f_unsqueeze(-1)?)?)
+fn prototypes(features: &Tensor, shares: &Tensor) -> Result<Tensor> {
+    let sums = shares.f_transpose(1, 2)?.f_bmm(features)?; // [T, N, D]
+    Ok(sums.f_div(&counts(shares)?.f_clamp_min(1.0)?.f_unsqueeze(-1)?)?)
 }
 
-fn counts(one_hot: &Tensor) -> Result<Tensor> {
-    Ok(one_hot.f_sum_dim_intlist([1i64].as_slice(), false, Dtype::Float)?)
+fn counts(shares: &Tensor) -> Result<Tensor> {
+    Ok(shares.f_sum_dim_intlist([1i64].as_slice(), false, Dtype::Float)?)
 }
 
 /// `‖z − c‖²`, `[T, S, N]`, by differences: the expanded form loses what small distances are made of.

@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::{Adapted, Learner, Net, Phase, pad_classes};
+use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes};
 use crate::domain::Kind;
 use crate::meta::batch::Support;
 use crate::meta::ridge;
@@ -30,21 +30,24 @@ impl Learner for R2d2 {
     }
 
     fn adapt(&self, net: &Net, theta: &Params, support: &Support, _: Option<u32>, phase: Phase) -> Result<Adapted> {
-        let (features, statistics) = net.support_features(theta, support, phase)?;
-        let (x, lambda) = (with_ones(&features, support)?, lambda(theta)?);
-        let solution = ridge::solve(&x, &support.one_hot()?, &lambda)?.weights; // [T, D + 1, N]
-        let width = features.size()[2];
-        let weight = scaled(&solution.f_narrow(1, 0, width)?.f_transpose(1, 2)?, theta)?; // [T, N, D]
-        let bias = scaled(&solution.f_select(1, width)?, theta)?.f_add(theta.get("head.offset")?)?; // [T, N]
-        let mut head = Params::new();
-        head.insert("head.weight", weight.f_contiguous()?);
-        head.insert("head.bias", pad_classes(&bias, support)?);
-        Ok(Adapted::closed_form(net, &head, statistics))
+        let lambda = lambda(theta)?;
+        closed_form::adapt(net, theta, support, phase, |features, targets, weights| {
+            let roots = weights.f_sqrt()?; // a row times √w counts w times
+            let targets = targets.f_mul(&roots.f_unsqueeze(-1)?)?;
+            let solution = ridge::solve(&with_ones(features, &roots)?, &targets, &lambda)?.weights; // [T, D + 1, N]
+            let width = features.size()[2];
+            let weight = scaled(&solution.f_narrow(1, 0, width)?.f_transpose(1, 2)?, theta)?; // [T, N, D]
+            let bias = scaled(&solution.f_select(1, width)?, theta)?.f_add(theta.get("head.offset")?)?; // [T, N]
+            let mut head = Params::new();
+            head.insert("head.weight", weight.f_contiguous()?);
+            head.insert("head.bias", pad_classes(&bias, support)?);
+            Ok(head)
+        })
     }
 
     fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
         let (features, _) = net.support_features(theta, support, Phase::Serve)?;
-        let (x, y, lambda) = (with_ones(&features, support)?, support.one_hot()?, lambda(theta)?);
+        let (x, y, lambda) = (with_ones(&features, &support.mask)?, support.one_hot()?, lambda(theta)?);
         let held_out = ridge::solve(&x, &y, &lambda)?.leave_one_out(&x, &y, &lambda)?; // [T, S, N]
         let outputs = scaled(&held_out, theta)?.f_add(theta.get("head.offset")?)?;
         Ok(Some(match support.class_padding()? {
@@ -54,10 +57,10 @@ impl Learner for R2d2 {
     }
 }
 
-/// `[Z 1]`, `[T, S, D + 1]`, padded rows zero.
-fn with_ones(features: &Tensor, support: &Support) -> Result<Tensor> {
-    let mask = support.mask.f_unsqueeze(-1)?; // [T, S, 1]
-    Ok(Tensor::f_cat(&[features.f_mul(&mask)?, mask], -1)?)
+/// `[Z 1]`, `[T, S, D + 1]`, each row times its own number of `factors` `[T, S]`: 0 for padding.
+fn with_ones(features: &Tensor, factors: &Tensor) -> Result<Tensor> {
+    let factors = factors.f_unsqueeze(-1)?; // [T, S, 1]
+    Ok(Tensor::f_cat(&[features.f_mul(&factors)?, factors], -1)?)
 }
 
 fn lambda(theta: &Params) -> Result<Tensor> {

@@ -61,7 +61,8 @@ impl TaskDistribution for Curves {
         };
         let (support, support_targets) = draw(shot);
         let (query, query_targets) = draw(spec.query);
-        Episode { support, support_targets, query, query_targets }
+        let unlabelled = (spec.unlabelled > 0).then(|| draw(spec.unlabelled).0);
+        Episode { support, support_targets, query, query_targets, unlabelled }
     }
 
     fn input(&self) -> InputSchema {

@@ -36,22 +36,24 @@ pub(super) fn check(glyphs: &[Glyph], rotations: usize, spec: &EpisodeSpec) -> R
     if classes < way {
         return Err(format!("it has {classes} classes, and {way}-way episodes need as many as that"));
     }
-    let (fewest, wanted) = (glyphs.iter().map(|glyph| glyph.images.len()).min(), spec.shot.end() + spec.query);
+    let (fewest, wanted) =
+        (glyphs.iter().map(|glyph| glyph.images.len()).min(), spec.shot.end() + spec.query + spec.unlabelled);
     match fewest {
         Some(fewest) if fewest < wanted => {
-            Err(format!("a class has {fewest} images, and {wanted} are wanted for support and query"))
+            Err(format!("a class has {fewest} images, and {wanted} are wanted for an episode"))
         }
         _ => Ok(()),
     }
 }
 
-/// One episode: `way` classes without replacement, of each `shot` + `query` images without replacement.
+/// One episode: `way` classes without replacement, of each as many images as `spec` says without replacement.
 pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
     let classes = glyphs.len() * drawing.rotations;
     let way = rng.random_range(spec.way.clone());
     let shot = rng.random_range(spec.shot.clone());
     let (mut support, mut support_labels) = (Vec::new(), Vec::new());
     let (mut query, mut query_labels) = (Vec::new(), Vec::new());
+    let mut unlabelled = Vec::new();
     let mut chosen = index::sample(rng, classes, way).into_vec();
     if drawing.ordered {
         chosen.sort_unstable();
@@ -59,15 +61,21 @@ pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, r
     for (label, class) in chosen.into_iter().enumerate() {
         let label = u32::try_from(label).expect("far fewer classes than 2^32");
         let (glyph, quarters) = (glyphs[class / drawing.rotations], class % drawing.rotations);
-        for (place, image) in index::sample(rng, glyph.images.len(), shot + spec.query).into_iter().enumerate() {
+        let images = index::sample(rng, glyph.images.len(), shot + spec.query + spec.unlabelled);
+        for (place, image) in images.into_iter().enumerate() {
             let mut pixels = quarter_turns(&glyph.images[image], drawing.side, quarters);
             if !drawing.augment.is_none() {
                 pixels = drawing.augment.apply(&pixels, drawing.side, rng);
             }
-            let (rows, labels) =
-                if place < shot { (&mut support, &mut support_labels) } else { (&mut query, &mut query_labels) };
-            rows.extend(pixels);
-            labels.push(label);
+            if place < shot {
+                support.extend(pixels);
+                support_labels.push(label);
+            } else if place < shot + spec.query {
+                query.extend(pixels);
+                query_labels.push(label);
+            } else {
+                unlabelled.extend(pixels);
+            }
         }
     }
     let width = drawing.side * drawing.side;
@@ -77,5 +85,6 @@ pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, r
         support_targets: Targets::Classes { labels: support_labels, way },
         query: rows(query),
         query_targets: Targets::Classes { labels: query_labels, way },
+        unlabelled: (!unlabelled.is_empty()).then(|| rows(unlabelled)),
     }
 }

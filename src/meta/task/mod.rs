@@ -63,6 +63,8 @@ pub struct EpisodeSpec {
     pub shot: RangeInclusive<usize>,
     /// Query rows of a class.
     pub query: usize,
+    /// Rows of a class that are given without their target.
+    pub unlabelled: usize,
 }
 
 /// A distribution over tasks.

@@ -52,7 +52,8 @@ impl Painted {
         mut paint: impl FnMut(&Canvas, &Canvas) -> Vec<f32>,
         rng: &mut ChaCha8Rng,
     ) -> Episode {
-        let rows: Vec<&[f32]> = [&episode.support, &episode.query].into_iter().flat_map(Rows::iter).collect();
+        let parts = [&episode.support, &episode.query].into_iter().chain(&episode.unlabelled);
+        let rows: Vec<&[f32]> = parts.flat_map(Rows::iter).collect();
         let canvases: Vec<Canvas> = rows.iter().map(|ink| Canvas::framed(ink, self.inner, self.side)).collect();
         let mut painted = canvases.iter().map(|ink| {
             let other = &canvases[rng.random_range(0..canvases.len())];
@@ -64,7 +65,8 @@ impl Painted {
             Rows::new(width, values).expect("painted values are finite")
         };
         let (support, query) = (take(episode.support.len()), take(episode.query.len()));
-        Episode { support, query, ..episode }
+        let unlabelled = episode.unlabelled.as_ref().map(|rows| take(rows.len()));
+        Episode { support, query, unlabelled, ..episode }
     }
 }
 
@@ -137,7 +139,7 @@ mod tests {
         }
     }
 
-    const SPEC: EpisodeSpec = EpisodeSpec { way: 3..=3, shot: 1..=1, query: 1 };
+    const SPEC: EpisodeSpec = EpisodeSpec { way: 3..=3, shot: 1..=1, query: 1, unlabelled: 0 };
 
     #[test]
     fn a_plain_image_is_its_ink_in_three_channels_and_ordered_labels_are_the_files() {

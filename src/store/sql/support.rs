@@ -1,4 +1,4 @@
-//! Labelled examples.
+//! Examples.
 
 use std::collections::HashMap;
 
@@ -63,8 +63,9 @@ async fn insert_one(
     support: &Support,
 ) -> Result<bool, StoreError> {
     let (label, value) = match &support.example.target {
-        Target::Label(label) => (Some(label.as_str()), None),
-        Target::Value(value) => (None, Some(json(value))),
+        Some(Target::Label(label)) => (Some(label.as_str()), None),
+        Some(Target::Value(value)) => (None, Some(json(value))),
+        None => (None, None),
     };
     let done = sqlx::query(
         "INSERT INTO support (tenant_id, task_id, id, input, label, value, external_id, digest, created_at) \
@@ -187,9 +188,10 @@ pub(super) async fn delete(
 
 fn support(row: &AnyRow) -> Result<Support, StoreError> {
     let fields = Fields { table: "support", row };
-    let target = match fields.get::<Option<String>>("label")? {
-        Some(label) => Target::Label(label),
-        None => Target::Value(fields.json("value")?),
+    let target = match (fields.get::<Option<String>>("label")?, fields.get::<Option<String>>("value")?) {
+        (Some(label), _) => Some(Target::Label(label)),
+        (None, Some(_)) => Some(Target::Value(fields.json("value")?)),
+        (None, None) => None,
     };
     let example = Example {
         input: fields.json("input")?,

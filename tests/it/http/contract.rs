@@ -21,7 +21,7 @@ async fn every_operation_of_the_document_is_served() {
     let app = TestApp::with(Settings::idle()).await;
     let served = app.get("/openapi.json").await.ok(200);
     let documented: Value = serde_json::from_str(include_str!("../../../openapi/openapi.json")).unwrap();
-    assert_eq!(served, documented);
+    assert!(served == documented, "the served document is not the committed one");
 
     let mut operations = 0;
     for (path, item) in served["paths"].as_object().unwrap() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::app::TestApp;
-use super::samples::{base64, each, png};
+use super::samples::{adapt_predict, base64, each, png, with};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_example_that_is_there_already_is_named_and_not_added() {
@@ -80,4 +80,43 @@ async fn a_regression_takes_values() {
     assert_eq!(app.adapt(&task).await, 1);
     let predicted = app.post(&format!("{task}/predict"), json!({"query": [[1.5]]})).await.ok(200);
     assert!(predicted["predictions"][0]["value"].is_number(), "{predicted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inputs_that_nobody_has_labelled_are_kept_listed_and_adapted_on() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    let adapted = async || app.get(&format!("{task}/adapters/{}", app.adapt(&task).await)).await.ok(200);
+    let first = adapted().await;
+
+    let added = app.post(&format!("{task}/support"), json!({"unlabelled": [[4, 4], [4, 5], [4, 4]]})).await.ok(200);
+    let listed = app.get(&format!("{task}/support?limit=1")).await.ok(200);
+    let second = adapted().await;
+
+    assert_eq!((&added["added"], &added["support_count"]), (&json!(2), &json!(6)));
+    assert_eq!(added["duplicates"], json!([{"index": 2, "id": added["ids"][0]}]));
+    assert_eq!((listed["data"][0].get("label"), listed["data"][0].get("value")), (None, None));
+    assert_ne!(first["support_hash"], second["support_hash"]);
+    assert_eq!(second["quality"]["n"], json!(4), "unlabelled rows are not among those that are judged by");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unlabelled_inputs_are_refused_where_they_are_of_no_use() {
+    let app = TestApp::start().await;
+    let body = with(with(adapt_predict(), "/unlabelled", json!([[1, 1]])), "/base_model", json!("pair"));
+
+    let problem = app.post("/v1/adapt-predict", body).await.problem(422, "invalid_values");
+
+    assert_eq!(problem["errors"][0]["code"], "no_unlabelled");
+    assert_eq!(problem["errors"][0]["pointer"], "/unlabelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_unlabelled_input_is_pointed_at() {
+    let app = TestApp::start().await;
+    let body = with(adapt_predict(), "/unlabelled", json!([[1, 1], [1]]));
+
+    let problem = app.post("/v1/adapt-predict", body).await.problem(422, "invalid_values");
+
+    assert_eq!(problem["errors"][0]["pointer"], "/unlabelled/1");
 }

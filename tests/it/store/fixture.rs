@@ -113,8 +113,12 @@ impl Fixture {
     }
 
     pub fn example(&self, target: Target, digest: &str) -> Support {
-        let example =
-            Example { input: Input::Vector(vec![0.1, -2.0]), target, external_id: None, digest: digest.to_owned() };
+        let example = Example {
+            input: Input::Vector(vec![0.1, -2.0]),
+            target: Some(target),
+            external_id: None,
+            digest: digest.to_owned(),
+        };
         Support { id: SupportId::fresh(&self.ids), example, created_at: self.now() }
     }
 
