@@ -3,12 +3,13 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 
 use serde_json::{Value, json};
 
 use crate::http::bases;
-use crate::http::samples::points;
+use crate::http::samples::{adapt_predict, points, with};
 use crate::postgres::Database;
 
 fn imprint(folder: &Path) -> Command {
@@ -21,6 +22,8 @@ fn imprint(folder: &Path) -> Command {
 struct Server {
     process: Child,
     address: String,
+    /// Reads what is logged, until the end; or the pipe would fill up.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Server {
@@ -31,13 +34,23 @@ impl Server {
     fn start_on(folder: &Path, database_url: &str) -> Self {
         let mut command = imprint(folder);
         command.env("IMPRINT_DATABASE_URL", database_url);
+        Self::started(command)
+    }
+
+    fn started(mut command: Command) -> Self {
         command.args(["serve", "--listen", "127.0.0.1:0", "--models", "models", "--device", "cpu", "--workers", "1"]);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines.find_map(|line| line.unwrap().strip_prefix("imprint serves on http://").map(str::to_owned));
-        // What is logged from here on must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address: address.unwrap() }
+        let log = std::thread::spawn(move || lines.map(|line| line.unwrap() + "\n").collect());
+        Self { process, address: address.unwrap(), log: Some(log) }
+    }
+
+    /// Tells it to stop; how it ended, and what it logged since it said its address.
+    fn stop(mut self) -> (ExitStatus, String) {
+        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
+        assert!(told.success(), "{told}");
+        (self.process.wait().unwrap(), self.log.take().unwrap().join().unwrap())
     }
 
     fn get(&self, path: &str, key: &str) -> String {
@@ -138,18 +151,47 @@ async fn what_was_answered_201_outlives_a_kill_and_answers_with_the_same_bytes_o
 fn a_server_says_where_it_is_takes_a_key_that_was_made_beside_it_and_stops_when_told() {
     let folder = tempfile::tempdir().unwrap();
     bases::write(&folder.path().join("models"));
-    let mut server = Server::start(folder.path());
+    let server = Server::start(folder.path());
 
     let key = key(folder.path(), "sqlite:imprint.db");
     let known = server.get("/v1/base-models/plane", &key);
     let unknown = server.get("/v1/base-models/plane", "imprint_0");
-    let told = Command::new("kill").args(["-TERM", &server.process.id().to_string()]).status().unwrap();
-    let ended = server.process.wait().unwrap();
+    let (ended, _) = server.stop();
 
     assert!(key.starts_with("imprint_"), "{key}");
     assert!(known.starts_with("HTTP/1.1 200"), "{known}");
     assert!(unknown.starts_with("HTTP/1.1 401"), "{unknown}");
-    assert!(told.success() && ended.success(), "{ended}");
+    assert!(ended.success(), "{ended}");
+}
+
+// Of the program itself: within one process, what a thread logs depends on what other threads log at the time.
+#[test]
+fn a_request_leaves_one_line_without_its_key_and_its_payload() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let mut command = imprint(folder.path());
+    command.env("IMPRINT_LOG", "trace");
+    let server = Server::started(command);
+    let key = key(folder.path(), "sqlite:imprint.db");
+    let body = with(adapt_predict(), "/support/0/label", json!("sensitive words"));
+    let body = with(body, "/query/0", json!([1234.5678, 0]));
+
+    server.post("/v1/adapt-predict", &key, &body);
+    let line = "POST /v1/adapt-predict?token=hush HTTP/1.1\r\ncontent-type: application/json\r\n";
+    let refused = server.send(line, &key, &with(body, "/base_model", json!("classified")).to_string());
+    let (_, log) = server.stop();
+
+    assert!(refused.starts_with("HTTP/1.1 422"), "{refused}");
+    let answered: Vec<_> = log.lines().filter(|line| line.contains("answered")).collect();
+    assert_eq!(answered.len(), 2, "{log}");
+    for (line, status) in answered.iter().zip(["200", "422"]) {
+        for part in ["INFO", "POST", "/v1/adapt-predict", "request.id", status, "http.took_ms"] {
+            assert!(line.contains(part), "{part} is not in {line}");
+        }
+    }
+    for secret in [&key[30..], "sensitive words", "1234.5678", "hush", "classified"] {
+        assert!(!log.contains(secret), "{secret} is in {log}");
+    }
 }
 
 #[test]

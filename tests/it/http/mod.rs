@@ -6,7 +6,6 @@ pub mod bases;
 mod contract;
 mod crowd;
 mod life;
-mod log;
 mod malformed;
 mod predictions;
 pub mod samples;
