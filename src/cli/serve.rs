@@ -71,6 +71,7 @@ impl Serve {
             std::process::exit(1);
         });
         let _ = stopping.send(());
+        service.stop_streams();
         if let Ok(served) = tokio::time::timeout(drain, &mut serving).await {
             ended(served)?;
         } else {

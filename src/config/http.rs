@@ -19,6 +19,10 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_MAX_REQUESTS", default_value_t = 512)]
     pub max_requests: usize,
 
+    /// Streams of events at a time; one more is answered 503.
+    #[arg(long, env = "IMPRINT_MAX_STREAMS", default_value_t = 1024)]
+    pub max_streams: usize,
+
     /// Longest time from a request's first byte to its answer, in milliseconds.
     #[arg(long, env = "IMPRINT_REQUEST_TIMEOUT_MS", default_value_t = 60_000)]
     pub request_timeout_ms: u64,
@@ -38,6 +42,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             max_body_bytes: 16 << 20,
             max_requests: 512,
+            max_streams: 1024,
             request_timeout_ms: 60_000,
             max_wait_s: 30,
             drain_s: 30,

@@ -145,6 +145,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Wait {
     }
 }
 
+/// How a client wants events.
+pub struct Following {
+    /// Whether `Accept` asks for `text/event-stream`.
+    pub is_stream: bool,
+    /// `Last-Event-ID`: the last event that it has; 0 without one.
+    pub after: u32,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Following {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let accept = parts.headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let is_stream = accept
+            .split(',')
+            .any(|range| range.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("text/event-stream"));
+        let read = |value: &axum::http::HeaderValue| value.to_str().ok()?.trim().parse().ok();
+        let after = match parts.headers.get("last-event-id") {
+            None => 0,
+            Some(value) => read(value).ok_or_else(|| {
+                let detail = "send the `id` of the last event that you have".to_owned();
+                Problem::malformed("invalid_header", "Last-Event-ID", detail)
+            })?,
+        };
+        Ok(Self { is_stream, after })
+    }
+}
+
 /// `If-Match`: the revision that the client has read.
 pub struct IfMatch(pub Option<u64>);
 

@@ -6,6 +6,7 @@
 //! Deliberately absent: business rules, SQL, tensors.
 
 mod admission;
+mod events;
 mod extract;
 mod object;
 mod page;
@@ -47,6 +48,8 @@ pub struct AppState {
     pub service: Service,
     /// The listener's settings.
     pub config: Arc<HttpConfig>,
+    /// Places for streams of events.
+    pub streams: Arc<Semaphore>,
 }
 
 /// The whole application: what tests call and servers serve.
@@ -54,7 +57,8 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
     let timeout = Duration::from_millis(config.request_timeout_ms);
     let max_body = config.max_body_bytes;
     let places = Arc::new(Semaphore::new(config.max_requests));
-    let state = AppState { service, config: Arc::new(config) };
+    let streams = Arc::new(Semaphore::new(config.max_streams));
+    let state = AppState { service, config: Arc::new(config), streams };
     // Each layer is inside the one below it.
     routes::router()
         .with_state(state)

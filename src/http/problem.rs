@@ -107,6 +107,16 @@ impl Problem {
         Self::new(status, code, detail.to_owned())
     }
 
+    /// The word by which a program tells it from others.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What to do about it.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     fn new(status: StatusCode, code: &'static str, detail: String) -> Self {
         Self { status, code, detail, retry_after: None, errors: Vec::new() }
     }

@@ -61,14 +61,14 @@ impl Service {
     pub async fn await_adaptation(&self, tenant: TenantId, id: AdaptationId, wait: Duration) -> Result<Adaptation> {
         let deadline = Instant::now() + wait;
         loop {
-            let ended = self.hints.ended.notified();
+            let changed = self.hints.changed.notified();
             let adaptation = self.find_adaptation(tenant, id).await?;
             if adaptation.status.is_final() || Instant::now() >= deadline {
                 return Ok(adaptation);
             }
             let hint = async {
                 tokio::select! {
-                    () = ended => {}
+                    () = changed => {}
                     () = sleep(LOOK_AGAIN) => {}
                 }
             };
@@ -104,7 +104,7 @@ impl Service {
     /// Calls an adaptation off.
     pub async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Adaptation> {
         let cancelled = self.store.cancel_adaptation(tenant, id).await?;
-        self.hints.ended.notify_waiters();
+        self.hints.changed.notify_waiters();
         cancelled.ok_or(ServiceError::NotFound("adaptation"))
     }
 

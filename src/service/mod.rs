@@ -8,9 +8,11 @@
 mod adaptations;
 mod adapters;
 mod error;
+mod events;
 mod examples;
 mod inputs;
 pub mod keys;
+mod pace;
 mod predictions;
 mod runner;
 mod tasks;
@@ -18,15 +20,17 @@ mod tasks;
 use std::sync::Arc;
 
 use moka::future::Cache;
-use tokio::sync::{Notify, OnceCell, Semaphore};
+use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
 use crate::config::ServiceConfig;
 use crate::domain::{AdapterBlob, AdapterId, BaseModel, Clock, Fault, IdSource, KeyId, KeyRecord, TenantId};
 use crate::engine::Engine;
 use crate::store::Store;
+use pace::Pace;
 
 pub use adaptations::NewAdaptation;
 pub use error::ServiceError;
+pub use events::QueuePlace;
 pub use examples::{Given, GivenExample, SupportAdded};
 pub use predictions::{AdaptPredict, AdaptPredicted, Answer, Predict, Predicted, Prediction};
 pub use runner::Runners;
@@ -55,13 +59,17 @@ pub struct Service {
     /// The tenant of an open server, once it is known.
     open_tenant: Arc<OnceCell<TenantId>>,
     hints: Arc<Hints>,
+    pace: Arc<Pace>,
+    /// Whether the server is told to stop.
+    stopping: watch::Sender<bool>,
 }
 
 /// Who should look at the store again. Only hints: polling is the truth.
 #[derive(Default)]
 struct Hints {
     submitted: Notify,
-    ended: Notify,
+    /// Something happened to some adaptation.
+    changed: Notify,
 }
 
 impl Service {
@@ -90,6 +98,8 @@ impl Service {
             keys: Cache::builder().max_capacity(keys::REMEMBERED).time_to_live(keys::TRUSTED_FOR).build(),
             open_tenant: Arc::default(),
             hints: Arc::default(),
+            pace: Arc::default(),
+            stopping: watch::Sender::new(false),
         }
     }
 
@@ -117,6 +127,11 @@ impl Service {
     fn named_base(&self, name: &str, pointer: &str) -> Result<&BaseModel> {
         let unknown = || Fault::UnknownBase { name: name.to_owned() }.at(pointer);
         self.engine.base_model(name).ok_or_else(|| unknown().into())
+    }
+
+    /// Tells those who follow adaptations that the server stops: they come back to another, or later.
+    pub fn stop_streams(&self) {
+        self.stopping.send_replace(true);
     }
 
     /// Takes no more work for the engine, answers what waits.

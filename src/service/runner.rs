@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
-use crate::domain::{Adapter, AdapterId, Failure, Quality};
+use crate::domain::{Adaptation, AdaptationPhase, Adapter, AdapterId, Failure, Quality, Timestamp};
 use crate::engine::{Adapted, EngineError};
 use crate::store::{Claim, Completion};
 
@@ -52,6 +52,7 @@ async fn run(service: Service, name: String, mut stopped: watch::Receiver<bool>)
     while !*stopped.borrow() {
         let idle = match service.store.claim_adaptation(&name, lease).await {
             Ok(Some(claim)) => {
+                service.hints.changed.notify_waiters();
                 let span = info_span!("adaptation", adaptation.id = %claim.adaptation.id, task.id = %claim.task.id);
                 service.work_off(claim, lease).instrument(span).await;
                 continue;
@@ -93,12 +94,30 @@ impl Service {
             }
         };
         match self.store.complete_adaptation(id, attempt, completion).await {
-            Ok(Some(adaptation)) => info!(status = adaptation.status.name(), "adaptation ended"),
+            Ok(Some(adaptation)) => {
+                self.note_pace(&adaptation);
+                info!(status = adaptation.status.name(), "adaptation ended");
+            }
             Ok(None) => info!("the job was called off or taken over; its result is discarded"),
             // The lease will run out, and the job will be claimed again.
             Err(error) => error!(%error, "the end of an adaptation could not be stored"),
         }
-        self.hints.ended.notify_waiters();
+        self.hints.changed.notify_waiters();
+    }
+
+    fn note_pace(&self, ended: &Adaptation) {
+        let Some((started, finished)) = ended.started_at.zip(ended.finished_at) else { return };
+        let since = |moment: Timestamp| Duration::from_millis(finished.millis().abs_diff(moment.millis()));
+        self.pace.note(since(started), since(ended.created_at));
+    }
+
+    /// Tells those who follow the job that it is in the engine. Nothing depends on it.
+    async fn note_phase(&self, claim: &Claim, phase: AdaptationPhase) {
+        let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
+        if let Err(error) = self.store.note_phase(claim.tenant, id, attempt, phase).await {
+            warn!(%error, "a phase could not be noted");
+        }
+        self.hints.changed.notify_waiters();
     }
 
     async fn adapt_claimed(&self, claim: &Claim) -> Completion {
@@ -136,13 +155,17 @@ impl Service {
         let support = self.store.load_support(claim.tenant, task.id).await?;
         let (set, labels) = self.support_set(base, task, support).await?;
         let (hash, count, targets) = (set.hash().to_owned(), set.len(), set.targets().clone());
-        let Adapted { blob, leave_one_out } = loop {
-            match self.engine.adapt(&base.manifest.name, set.clone(), recipe).await {
-                // The job was accepted: it waits for its place, holding its lease.
-                Err(EngineError::Full { retry_after }) => sleep(retry_after.min(ENGINE_RETRY)).await,
-                adapted => break adapted?,
+        let adapt = async {
+            loop {
+                match self.engine.adapt(&base.manifest.name, set.clone(), recipe).await {
+                    // The job was accepted: it waits for its place, holding its lease.
+                    Err(EngineError::Full { retry_after }) => sleep(retry_after.min(ENGINE_RETRY)).await,
+                    adapted => break adapted,
+                }
             }
         };
+        let ((), result) = tokio::join!(self.note_phase(claim, AdaptationPhase::InnerLoop), adapt);
+        let Adapted { blob, leave_one_out } = result?;
         let quality = leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &targets, &labels));
         let adapter = Adapter {
             id: AdapterId::fresh(&*self.ids),

@@ -17,8 +17,8 @@ use async_trait::async_trait;
 use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, AdapterId, Failure, KeyId, KeyRecord, LabelCount,
-    Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+    Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
+    Failure, KeyId, KeyRecord, LabelCount, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
 };
 
 /// Why the store could not do what was asked.
@@ -219,6 +219,11 @@ pub trait Store: Send + Sync {
         status: Option<AdaptationStatus>,
         page: Page<AdaptationId>,
     ) -> Result<Vec<Adaptation>, StoreError>;
+    /// All that happened to a job, in order; `None` if there is no such job.
+    async fn list_events(&self, tenant: TenantId, id: AdaptationId)
+    -> Result<Option<Vec<AdaptationEvent>>, StoreError>;
+    /// How many jobs of the tenant wait before this one: 0 for the next, or for one that does not wait.
+    async fn count_ahead(&self, tenant: TenantId, adaptation: &Adaptation) -> Result<usize, StoreError>;
     /// Calls a job off; the job as it is afterwards. One that has ended stays as it is.
     async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
 
@@ -227,6 +232,14 @@ pub trait Store: Send + Sync {
     async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
     /// Prolongs the lease; false if the job is no longer this attempt's: stop, and discard.
     async fn renew_lease(&self, id: AdaptationId, attempt: u32, lease: Duration) -> Result<bool, StoreError>;
+    /// Notes that this attempt came to a phase; false if the job is no longer this attempt's.
+    async fn note_phase(
+        &self,
+        tenant: TenantId,
+        id: AdaptationId,
+        attempt: u32,
+        phase: AdaptationPhase,
+    ) -> Result<bool, StoreError>;
     /// Ends this attempt of a job; the job as it is afterwards, or `None` if it is no longer this attempt's, and then
     /// nothing was written.
     async fn complete_adaptation(

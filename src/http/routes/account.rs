@@ -56,7 +56,7 @@ async fn whoami(Caller(tenant): Caller) -> Json<WhoamiBody> {
     responses((status = 200, body = LimitsBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn limits(
-    State(AppState { service, config }): State<AppState>,
+    State(AppState { service, config, .. }): State<AppState>,
     _caller: Caller,
 ) -> Result<Json<LimitsBody>, Problem> {
     let limits = service.limits();

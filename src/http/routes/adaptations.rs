@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -13,11 +14,12 @@ use utoipa_axum::routes;
 
 use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, TaskId, TenantId, Timestamp};
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Wait};
+use crate::http::events::{EventBody, Follower};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Following, Wait};
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{QualityBody, RecipeBody};
-use crate::service::{NewAdaptation, Service, ServiceError};
+use crate::service::{NewAdaptation, QueuePlace, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -25,7 +27,14 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list_adaptations))
         .routes(routes!(find_adaptation))
         .routes(routes!(cancel_adaptation))
+        .routes(routes!(list_adaptation_events))
 }
+
+/// Longest time until a client should look again, in seconds.
+const LONGEST_RETRY_AFTER: u64 = 60;
+
+/// When to ask for a stream again if all places are taken.
+const STREAM_RETRY: Duration = Duration::from_secs(10);
 
 /// How to adapt, and what to do with the adapter.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -63,6 +72,8 @@ struct AdaptationBody {
     recipe: RecipeBody,
     /// How often a worker took it.
     attempt: u32,
+    /// Where it waits, while it does; only of a single adaptation.
+    queue: Option<QueueBody>,
     /// What it left.
     result: Option<ResultBody>,
     /// Why it failed.
@@ -76,6 +87,21 @@ struct AdaptationBody {
     /// When it ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     finished_at: Option<Timestamp>,
+}
+
+/// Where a waiting adaptation is.
+#[derive(Debug, Serialize, ToSchema)]
+struct QueueBody {
+    /// Your own adaptations that come first. Tenants take turns, so others' do not count.
+    ahead: usize,
+    /// When it is likely to end, in milliseconds from now, by how fast adaptations went of late.
+    eta_ms: Option<u64>,
+}
+
+impl From<QueuePlace> for QueueBody {
+    fn from(QueuePlace { ahead, eta }: QueuePlace) -> Self {
+        Self { ahead, eta_ms: eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)) }
+    }
 }
 
 /// What an adaptation left.
@@ -109,6 +135,7 @@ impl AdaptationBody {
             status: adaptation.status,
             recipe: adaptation.recipe.into(),
             attempt: adaptation.attempt,
+            queue: None,
             result: adaptation.version.map(|version| ResultBody {
                 version,
                 adapter: id,
@@ -122,9 +149,18 @@ impl AdaptationBody {
     }
 }
 
+impl AdaptationBody {
+    /// When to look again, in seconds.
+    fn retry_after(&self) -> u64 {
+        let eta_ms = self.queue.as_ref().and_then(|queue| queue.eta_ms).unwrap_or(0);
+        eta_ms.div_ceil(1000).clamp(1, LONGEST_RETRY_AFTER)
+    }
+}
+
 async fn body(service: &Service, tenant: TenantId, adaptation: Adaptation) -> Result<AdaptationBody, Problem> {
     let adapter = service.adapter_of(tenant, &adaptation).await?;
-    Ok(AdaptationBody::new(adaptation, adapter))
+    let queue = service.queue_place(tenant, &adaptation).await?.map(QueueBody::from);
+    Ok(AdaptationBody { queue, ..AdaptationBody::new(adaptation, adapter) })
 }
 
 /// Adapts a task to its support set: 201 with the result if it is there within `Prefer: wait`, else 202.
@@ -142,7 +178,7 @@ async fn body(service: &Service, tenant: TenantId, adaptation: Adaptation) -> Re
     )
 )]
 async fn create_adaptation(
-    State(AppState { service, config }): State<AppState>,
+    State(AppState { service, config, .. }): State<AppState>,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
     Wait(wait): Wait,
@@ -167,10 +203,11 @@ async fn respond(
     }
     let status = if adaptation.status.is_final() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
     let location = format!("/v1/adaptations/{}", adaptation.id);
-    let body = Json(body(service, tenant, adaptation).await?);
-    let mut response = (status, [(header::LOCATION, location)], body).into_response();
+    let body = body(service, tenant, adaptation).await?;
+    let retry_after = body.retry_after();
+    let mut response = (status, [(header::LOCATION, location)], Json(body)).into_response();
     if status == StatusCode::ACCEPTED {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after));
     }
     if let Some(wait) = wait {
         let applied = HeaderValue::from_str(&format!("wait={}", wait.as_secs())).expect("a word and a number");
@@ -240,4 +277,42 @@ async fn cancel_adaptation(
 ) -> Result<Json<AdaptationBody>, Problem> {
     let adaptation = service.cancel_adaptation(tenant, id).await?;
     Ok(Json(body(&service, tenant, adaptation).await?))
+}
+
+/// What happened to an adaptation: a list, or with `Accept: text/event-stream` a stream that goes on to its end.
+///
+/// A stream ends with `done`, or with `interrupted` if the server stops: come back with `Last-Event-ID`. To one who has
+/// the last event of an adaptation that has ended, the answer is 204, which ends a browser's reconnecting.
+#[utoipa::path(
+    get, path = "/v1/adaptations/{adaptation}/events", tag = "adaptations",
+    params(
+        ("adaptation" = String, Path, description = "The adaptation's id"),
+        ("Last-Event-ID" = Option<u32>, Header, description = "The `id` of the last event that you have")
+    ),
+    responses(
+        (status = 200, description = "Events in order", content(
+            (List<EventBody> = "application/json"), (String = "text/event-stream")
+        )),
+        (status = 204, description = "A stream was asked for, and there is nothing more to come"),
+        (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody)
+    )
+)]
+async fn list_adaptation_events(
+    State(AppState { service, streams, .. }): State<AppState>,
+    Caller(tenant): Caller,
+    ApiPath(adaptation): ApiPath<AdaptationId>,
+    Following { is_stream, after }: Following,
+) -> Result<Response, Problem> {
+    // The status first: once it is final, the events are all there.
+    let is_over = service.find_adaptation(tenant, adaptation).await?.status.is_final();
+    let events = service.events(tenant, adaptation, after).await?;
+    if !is_stream {
+        return Ok(Json(List::whole(events.into_iter().map(EventBody::from).collect())).into_response());
+    }
+    if events.is_empty() && is_over {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let permit = streams.try_acquire_owned().map_err(|_| ServiceError::Overloaded { retry_after: STREAM_RETRY })?;
+    let follower = Follower { service, tenant, adaptation, after, pending: events.into(), _permit: permit };
+    Ok(Sse::new(follower.stream()).keep_alive(KeepAlive::default()).into_response())
 }

@@ -79,6 +79,23 @@ pub(super) async fn list(
     rows.iter().map(adaptation).collect()
 }
 
+/// Jobs of the tenant that wait before this one.
+pub(super) async fn count_ahead(
+    db: &mut AnyConnection,
+    tenant: TenantId,
+    adaptation: &Adaptation,
+) -> Result<usize, StoreError> {
+    let ahead: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM adaptations WHERE tenant_id = $1 AND status = 'queued' AND (created_at, id) < ($2, $3)",
+    )
+    .bind(tenant.to_string())
+    .bind(adaptation.created_at.millis())
+    .bind(adaptation.id.to_string())
+    .fetch_one(db)
+    .await?;
+    Ok(usize::try_from(ahead).unwrap_or(0))
+}
+
 /// A worker that holds the job learns of it when it next renews its lease, and can write nothing until then.
 pub(super) async fn cancel(
     db: &mut AnyConnection,

@@ -13,6 +13,7 @@
 mod adaptations;
 mod adapters;
 mod dialect;
+mod events;
 mod page;
 mod promotions;
 mod queue;

@@ -11,9 +11,9 @@ use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::dialect::Dialect;
 use super::row::{Fields, json, number};
-use super::{adaptations, adapters, promotions, tasks};
+use super::{adaptations, adapters, events, promotions, tasks};
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, TaskId, TenantId, Timestamp,
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, TaskId, TenantId, Timestamp,
 };
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
 
@@ -41,6 +41,8 @@ pub(super) async fn claim(
         .execute(&mut *db)
         .await?;
     let Some(adaptation) = adaptations::find(db, tenant, id).await? else { return Ok(None) };
+    let news = News::Status { status: adaptation.status, attempt: adaptation.attempt };
+    events::note(db, tenant, id, &news, now).await?;
     let task = tasks::find(db, tenant, adaptation.task, "").await?;
     Ok(task.map(|task| Claim { tenant, adaptation, task }))
 }
@@ -130,7 +132,7 @@ pub(super) async fn complete(
     let now = dialect.now(db).await?;
     let is_ours = match completion {
         Completion::Adapted(adapter, blob) => succeed(db, &held, *adapter, &blob, now, dialect).await?,
-        Completion::Retry(_) if attempt < MAX_ATTEMPTS => end(db, &held, AdaptationStatus::Queued, None, None).await?,
+        Completion::Retry(_) if attempt < MAX_ATTEMPTS => requeue(db, &held, now).await?,
         Completion::Retry(failure) | Completion::Failed(failure) => {
             end(db, &held, AdaptationStatus::Failed, Some(now), Some(&failure)).await?
         }
@@ -175,6 +177,16 @@ async fn end(
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Puts the job back into the queue.
+async fn requeue(db: &mut AnyConnection, held: &Held, now: Timestamp) -> Result<bool, StoreError> {
+    let status = AdaptationStatus::Queued;
+    if !end(db, held, status, None, None).await? {
+        return Ok(false);
+    }
+    events::note(db, held.tenant, held.id, &News::Status { status, attempt: held.attempt }, now).await?;
+    Ok(true)
 }
 
 async fn succeed(

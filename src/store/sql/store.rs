@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{SqlStore, adaptations, adapters, promotions, queue, support, tasks, tenants};
+use super::{SqlStore, adaptations, adapters, events, promotions, queue, support, tasks, tenants};
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, AdapterId, KeyId, KeyRecord, LabelCount, Support,
-    SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+    Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
+    KeyId, KeyRecord, LabelCount, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
 };
 use crate::store::{Added, Claim, Completion, Page, Store, StoreError};
 
@@ -132,6 +132,18 @@ impl Store for SqlStore {
         adaptations::list(&mut *self.reader.acquire().await?, tenant, task, status, page).await
     }
 
+    async fn list_events(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Vec<AdaptationEvent>>> {
+        // The row first: what was noted before it ended is there when its end is seen.
+        let mut db = self.reader.acquire().await?;
+        let Some(adaptation) = adaptations::find(&mut db, tenant, id).await? else { return Ok(None) };
+        let between = events::list(&mut db, tenant, id).await?;
+        Ok(Some(AdaptationEvent::history(&adaptation, between)))
+    }
+
+    async fn count_ahead(&self, tenant: TenantId, adaptation: &Adaptation) -> Answer<usize> {
+        adaptations::count_ahead(&mut *self.reader.acquire().await?, tenant, adaptation).await
+    }
+
     async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Adaptation>> {
         let dialect = self.dialect;
         self.transaction(move |db| Box::pin(adaptations::cancel(db, tenant, id, dialect))).await
@@ -144,6 +156,23 @@ impl Store for SqlStore {
 
     async fn renew_lease(&self, id: AdaptationId, attempt: u32, lease: Duration) -> Answer<bool> {
         queue::renew(&mut *self.writer.acquire().await?, id, attempt, lease, self.dialect).await
+    }
+
+    async fn note_phase(
+        &self,
+        tenant: TenantId,
+        id: AdaptationId,
+        attempt: u32,
+        phase: AdaptationPhase,
+    ) -> Answer<bool> {
+        let dialect = self.dialect;
+        self.transaction(move |db| {
+            Box::pin(async move {
+                let now = dialect.now(db).await?;
+                events::note_phase(db, tenant, id, attempt, phase, now).await
+            })
+        })
+        .await
     }
 
     async fn complete_adaptation(

@@ -63,8 +63,8 @@ pub struct TestApp {
     pub clock: Arc<TestClock>,
     /// A key of the tenant `anna`.
     pub key: String,
-    service: Service,
-    store: Arc<dyn Store>,
+    pub service: Service,
+    pub store: Arc<dyn Store>,
     ids: Arc<dyn IdSource>,
     database_url: String,
     _runners: Runners,

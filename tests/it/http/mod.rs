@@ -5,6 +5,7 @@ mod app;
 pub mod bases;
 mod contract;
 mod crowd;
+mod events;
 mod life;
 mod malformed;
 mod predictions;

@@ -71,6 +71,7 @@ stories! {
         a_lost_job_is_claimed_again_and_its_old_attempt_fenced_out,
         a_job_that_loses_every_worker_fails,
         a_retried_job_waits_again_until_its_attempts_are_spent,
+        a_jobs_events_are_numbered_and_fenced_like_everything_else,
         a_failed_job_says_why,
         a_cancelled_job_is_fenced_out,
         a_job_that_has_ended_is_not_cancelled,

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use imprint::domain::{AdaptationId, AdaptationStatus, Failure, TaskId};
+use imprint::domain::{AdaptationId, AdaptationPhase, AdaptationStatus, Failure, News, TaskId};
 use imprint::store::{Completion, MAX_ATTEMPTS, StoreError};
 
 use super::Fixture;
@@ -64,6 +64,37 @@ pub async fn a_lost_job_is_claimed_again_and_its_old_attempt_fenced_out(fixture:
     assert_eq!(fixture.store.find_adapter(tenant, task, Some(1)).await.unwrap(), None);
     let done = fixture.complete(&taken_over, success(fixture, task)).await.unwrap();
     assert_eq!((done.status, done.version), (AdaptationStatus::Succeeded, Some(1)));
+}
+
+pub async fn a_jobs_events_are_numbered_and_fenced_like_everything_else(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let task = fixture.task(tenant).await.id;
+    let job = fixture.submit(tenant, task).await.id;
+    let note = |attempt| fixture.store.note_phase(tenant, job, attempt, AdaptationPhase::InnerLoop);
+    assert!(!note(1).await.unwrap(), "nobody holds it yet");
+    fixture.claim().await.unwrap();
+    assert!(note(1).await.unwrap());
+    fixture.expire_leases().await;
+    let second = fixture.claim().await.unwrap();
+    assert!(!note(1).await.unwrap(), "its lease was taken over");
+    fixture.complete(&second, Completion::Failed(failure("singular"))).await.unwrap();
+    assert!(!note(2).await.unwrap(), "it has ended");
+
+    let events = fixture.store.list_events(tenant, job).await.unwrap().unwrap();
+
+    let status = |status, attempt| News::Status { status, attempt };
+    let error = Some(failure("singular"));
+    let expected = [
+        status(AdaptationStatus::Queued, 0),
+        status(AdaptationStatus::Running, 1),
+        News::Phase { phase: AdaptationPhase::InnerLoop, attempt: 1 },
+        status(AdaptationStatus::Running, 2),
+        News::Done { status: AdaptationStatus::Failed, version: None, error },
+    ];
+    let (numbers, news): (Vec<_>, Vec<_>) = events.into_iter().map(|event| (event.number, event.news)).unzip();
+    assert_eq!((numbers, news), (vec![1, 2, 3, 4, 5], expected.to_vec()));
+    let stranger = fixture.tenant("stranger").await;
+    assert_eq!(fixture.store.list_events(stranger, job).await.unwrap(), None);
 }
 
 pub async fn a_job_that_loses_every_worker_fails(fixture: &Fixture) {
