@@ -18,6 +18,8 @@ pub(super) struct State {
     pub(super) step: u64,
     /// θ with running statistics.
     pub(super) theta: Params,
+    /// The average of θ, if the training file asks for one; θ itself else.
+    pub(super) average: Params,
     /// The optimizer.
     pub(super) adam: Adam,
     /// θ of the best validation.
@@ -40,8 +42,13 @@ impl State {
     /// Writes the file beside its place and moves it there.
     pub(super) fn save(&self, path: &Path, config: &TrainConfig) -> Result<(), TrainError> {
         let mut all = Params::new();
-        let parts =
-            [("theta", &self.theta), ("adam.m", &self.adam.m), ("adam.v", &self.adam.v), ("best", &self.best_theta)];
+        let parts = [
+            ("theta", &self.theta),
+            ("average", &self.average),
+            ("adam.m", &self.adam.m),
+            ("adam.v", &self.adam.v),
+            ("best", &self.best_theta),
+        ];
         for (prefix, params) in parts {
             all.extend(params.iter().map(|(name, tensor)| (format!("{prefix}/{name}"), tensor.shallow_clone())));
         }
@@ -102,6 +109,7 @@ impl State {
         Ok(Some(Self {
             step: number("step")?,
             theta: part("theta"),
+            average: part("average"),
             adam,
             best_theta: part("best"),
             best_step: number("best_step")?,

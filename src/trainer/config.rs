@@ -92,6 +92,11 @@ pub struct OuterConfig {
     /// Bound of the gradient's norm; none without it.
     #[serde(default)]
     pub clip: Option<f64>,
+    /// Share of the old value that each step leaves in the average of θ; that average is what is validated and what the
+    /// bundle holds (Polyak & Juditsky 1992; as an exponential average, Izmailov et al. 2018, arXiv:1803.05407, §3).
+    /// Without it, θ itself.
+    #[serde(default)]
+    pub average: Option<f64>,
 }
 
 impl OuterConfig {
@@ -141,6 +146,9 @@ impl TrainConfig {
                         must not be zero or empty"
                     .to_owned(),
             );
+        }
+        if self.outer.average.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+            return Err("outer.average is a share: at least 0 and less than 1".to_owned());
         }
         let safe = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
         if self.name.is_empty() || !self.name.chars().all(safe) || self.name.starts_with('.') {

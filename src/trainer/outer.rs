@@ -4,6 +4,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::Kind as Dtype;
 
+use super::config::OuterConfig;
 use super::{TrainConfig, TrainError};
 use crate::meta::Model;
 use crate::meta::batch::{self, Query, StackedTargets, Support};
@@ -87,4 +88,16 @@ fn averaged(running: &Params, batch: &Params) -> Result<Params, TensorError> {
         return Ok(running.shallow_clone());
     }
     running.zip_with(&batch.detached()?, |old, new| Ok((old * (1.0 - MOMENTUM)).f_add(&(new * MOMENTUM))?))
+}
+
+/// The average of θ after `step` steps: young averages forget faster, so that θ's first value leaves no trace.
+pub(super) fn average(
+    config: &OuterConfig,
+    average: &Params,
+    theta: &Params,
+    step: u64,
+) -> Result<Params, TensorError> {
+    let Some(share) = config.average else { return Ok(theta.shallow_clone()) };
+    let share = share.min(step as f64 / (step as f64 + 10.0));
+    average.zip_with(theta, |old, new| Ok((old * share).f_add(&(new * (1.0 - share)))?))
 }

@@ -131,6 +131,7 @@ impl Run {
             None => State {
                 step: 0,
                 theta: model.theta.shallow_clone(),
+                average: model.theta.shallow_clone(),
                 adam: Adam::new(&model.trainable())?,
                 best_theta: model.theta.shallow_clone(),
                 best_step: 0,
@@ -170,6 +171,8 @@ impl Run {
                 outer::step(&mut self.model, &mut self.state.adam, &*self.tasks, &self.config, self.state.step)?;
             self.state.step += 1;
             self.state.theta = self.model.theta.shallow_clone();
+            self.state.average =
+                outer::average(&self.config.outer, &self.state.average, &self.state.theta, self.state.step)?;
             let report = StepReport {
                 step: self.state.step,
                 loss: measured.loss,
@@ -193,6 +196,13 @@ impl Run {
     }
 
     fn validate(&mut self) -> Result<ValidationReport, TrainError> {
+        self.model.theta = self.state.average.shallow_clone();
+        let report = self.judge();
+        self.model.theta = self.state.theta.shallow_clone();
+        report
+    }
+
+    fn judge(&mut self) -> Result<ValidationReport, TrainError> {
         let mut estimates = Vec::new();
         for setting in &self.config.validation.settings {
             let spec = setting.spec();

@@ -1,4 +1,7 @@
 //! Random distortions and right-angle rotations of square grey images.
+//!
+//! A distortion is an affine map and, on top of it, a warp: displacements drawn at the points of a coarse grid and
+//! interpolated between them, as a hand's unsteadiness (Simard, Steinkraus & Platt 2003, §2).
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -16,6 +19,8 @@ pub struct Augment {
     pub scale: f32,
     /// Largest shear, as a share.
     pub shear: f32,
+    /// Largest displacement of a grid point in pixels, each way.
+    pub warp: f32,
 }
 
 impl Augment {
@@ -32,16 +37,35 @@ impl Augment {
         let (scale_x, scale_y) = (1.0 + within(self.scale), 1.0 + within(self.scale));
         let shear = within(self.shear);
         let (sin, cos) = turn.sin_cos();
+        let mut grid = || Grid(std::array::from_fn(|_| within(self.warp)));
+        let (warp_x, warp_y) = (grid(), grid());
         let centre = (side as f32 - 1.0) / 2.0;
+        let cell = (side as f32 - 1.0) / (GRID - 1) as f32;
         let mut out = Vec::with_capacity(side * side);
         for row in 0..side {
             for column in 0..side {
                 let (x, y) = (column as f32 - centre, row as f32 - centre);
                 let (x, y) = ((cos * x + sin * y) / scale_x + shear * y, (cos * y - sin * x) / scale_y);
-                out.push(bilinear(image, side, x + centre + shift_x, y + centre + shift_y));
+                let (across, down) = (column as f32 / cell, row as f32 / cell);
+                let x = x + centre + shift_x + warp_x.at(across, down);
+                let y = y + centre + shift_y + warp_y.at(across, down);
+                out.push(bilinear(image, side, x, y));
             }
         }
         out
+    }
+}
+
+/// Points of the warp's grid, each way.
+const GRID: usize = 4;
+
+/// A number at each point of the grid, row by row.
+struct Grid([f32; GRID * GRID]);
+
+impl Grid {
+    /// Between the points, `across` and `down` in 0..=GRID − 1.
+    fn at(&self, across: f32, down: f32) -> f32 {
+        bilinear(&self.0, GRID, across, down)
     }
 }
 
@@ -95,5 +119,19 @@ mod tests {
         let mut rng = ChaCha8Rng::seed_from_u64(0);
 
         assert_eq!(Augment::default().apply(&image, 5, &mut rng), image);
+    }
+
+    #[test]
+    fn a_warp_bends_what_is_drawn_and_leaves_no_holes_in_what_is_full() {
+        let (side, warp) = (9, Augment { warp: 1.0, ..Augment::default() });
+        let stroke: Vec<f32> = (0..side * side).map(|place| f32::from(u8::from(place % side == 4))).collect();
+        let apply = |image: &[f32]| warp.apply(image, side, &mut ChaCha8Rng::seed_from_u64(3));
+
+        let full = apply(&vec![1.0; side * side]);
+
+        assert_ne!(apply(&stroke), stroke);
+        assert_eq!(apply(&stroke), apply(&stroke));
+        let inside = (1..side - 1).flat_map(|row| (1..side - 1).map(move |column| row * side + column));
+        assert!(inside.map(|place| full[place]).all(|ink| (ink - 1.0).abs() < 1e-5), "{full:?}");
     }
 }
