@@ -58,7 +58,7 @@ fn folder() -> TempDir {
         backbone = { kind = "conv4", filters = 8, norm = "running" }
         learner = { kind = "r2d2" }
         episode = { way = [3, 5], shot = [1, 2], query = 2 }
-        outer = { steps = 60, meta_batch = 2, lr = 1e-2, final_lr = 1e-3 }
+        outer = { steps = 60, meta_batch = 2, lr = 1e-2, final_lr = 1e-3, average = 0.9 }
         validation = { every = 10, episodes = 4, settings = [{ way = [3, 3], shot = [1, 1], query = 3 }] }
         limits = { max_support = 100, max_labels = 10, max_query = 100 }
     "#;
