@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the two database passwords, once, each file readable by the one user that needs it.
+# Makes the three database passwords, once, each file readable by the one user that needs it.
 set -euo pipefail
 umask 077
 cd /run/passwords
@@ -7,9 +7,9 @@ cd /run/passwords
 
 password() { head -c 24 /dev/urandom | base64; }
 
-password >superuser
-password >imprint
+for role in superuser owner imprint; do password >"$role"; done
+echo "postgres:5432:imprint:imprint_owner:$(cat owner)" >owner.pgpass
 echo "postgres:5432:imprint:imprint:$(cat imprint)" >imprint.pgpass
-chown postgres superuser imprint
-chown 10001 imprint.pgpass # the user of the server's image
+chown postgres superuser owner imprint
+chown 10001 owner.pgpass imprint.pgpass # the user of the server's image
 touch complete

@@ -21,7 +21,8 @@ pub struct StoreConfig {
     #[arg(long, env = "IMPRINT_DATABASE_STATEMENT_TIMEOUT_MS", default_value_t = 5_000)]
     pub database_statement_timeout_ms: u64,
 
-    /// Whether to bring the schema up to date at start. Turn it off where `imprint migrate` runs under a role of its own.
+    /// Whether to bring SQLite's schema up to date at start. Postgres' is brought up to date by `imprint migrate`, as
+    /// the role that owns the tables, which the server's own role does not.
     #[arg(long, env = "IMPRINT_MIGRATE_ON_START", default_value_t = true, action = clap::ArgAction::Set)]
     pub migrate_on_start: bool,
 }

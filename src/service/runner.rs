@@ -83,7 +83,7 @@ impl Service {
         let completion = loop {
             tokio::select! {
                 done = &mut work => break done,
-                _ = beat.tick() => match self.store.renew_lease(id, attempt, lease).await {
+                _ = beat.tick() => match self.store.renew_lease(claim.tenant, id, attempt, lease).await {
                     Ok(true) => {}
                     Ok(false) => {
                         info!("the job was called off or taken over; its result is discarded");
@@ -93,7 +93,7 @@ impl Service {
                 },
             }
         };
-        match self.store.complete_adaptation(id, attempt, completion).await {
+        match self.store.complete_adaptation(claim.tenant, id, attempt, completion).await {
             Ok(Some(adaptation)) => {
                 self.note_pace(&adaptation);
                 info!(status = adaptation.status.name(), "adaptation ended");

@@ -52,6 +52,20 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The role is one that row level security does not bind, so that one wall between tenants would be missing.
+    #[error(
+        "the database role `{role}` {why}; connect as one that neither owns the tables nor is a superuser, which \
+         `imprint migrate --for-role NAME` lets in"
+    )]
+    Privileged {
+        /// Who connected.
+        role: String,
+        /// Why the policies do not bind it.
+        why: String,
+    },
+    /// The schema is older than this version.
+    #[error("the database's schema lacks migration {0}; run `imprint migrate` as the role that owns the tables")]
+    OldSchema(i64),
     /// The database is away, full, slow or in disorder.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
@@ -105,25 +119,34 @@ pub enum Completion {
 /// Most times a job is claimed before it fails for good.
 pub const MAX_ATTEMPTS: u32 = 3;
 
-/// Opens the store that the URL names and, if the settings say so, brings its schema up to date.
+/// Opens the store that the URL names: SQLite's schema is brought up to date first, if the settings say so.
 ///
 /// # Errors
-/// [`StoreError::UnknownScheme`] for a URL of another kind of database.
+/// [`StoreError::UnknownScheme`] for a URL of another kind of database, [`StoreError::OldSchema`] and
+/// [`StoreError::Privileged`] for a database or a role that it must not be served from.
 pub async fn open(config: &StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     let store = connect(config).await?;
-    if config.migrate_on_start {
+    if config.migrate_on_start && store.is_embedded() {
         store.migrate().await?;
     }
+    store.check().await?;
     Ok(Arc::new(store))
 }
 
-/// Brings the schema of the store that the URL names up to date.
+/// Brings the schema of the store that the URL names up to date and, in Postgres, lets the role `for_role` use it. The
+/// role that this connects as owns the tables.
 ///
 /// # Errors
 /// [`StoreError::UnknownScheme`] for a URL of another kind of database, [`StoreError::Migrate`] if the schema is not
 /// one that this version can follow.
-pub async fn migrate(config: &StoreConfig) -> Result<(), StoreError> {
-    connect(config).await?.migrate().await
+pub async fn migrate(config: &StoreConfig, for_role: Option<&str>) -> Result<(), StoreError> {
+    // A migration may take as long as it takes.
+    let store = connect(&StoreConfig { database_statement_timeout_ms: 0, ..config.clone() }).await?;
+    store.migrate().await?;
+    match for_role {
+        Some(role) => store.let_in(role).await,
+        None => Ok(()),
+    }
 }
 
 async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
@@ -231,7 +254,13 @@ pub trait Store: Send + Sync {
     /// out with attempts left. Tenants take turns. Jobs whose lease ran out with none left fail (`lease_expired`).
     async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
     /// Prolongs the lease; false if the job is no longer this attempt's: stop, and discard.
-    async fn renew_lease(&self, id: AdaptationId, attempt: u32, lease: Duration) -> Result<bool, StoreError>;
+    async fn renew_lease(
+        &self,
+        tenant: TenantId,
+        id: AdaptationId,
+        attempt: u32,
+        lease: Duration,
+    ) -> Result<bool, StoreError>;
     /// Notes that this attempt came to a phase; false if the job is no longer this attempt's.
     async fn note_phase(
         &self,
@@ -244,6 +273,7 @@ pub trait Store: Send + Sync {
     /// nothing was written.
     async fn complete_adaptation(
         &self,
+        tenant: TenantId,
         id: AdaptationId,
         attempt: u32,
         completion: Completion,

@@ -1,5 +1,8 @@
-//! A Postgres for tests: the one that `TEST_DATABASE_URL` names, or a throw-away server of our own from the binaries
+//! A Postgres for tests: the one that `TEST_DATABASE_URL` names (as a superuser), or a throw-away server of our own from the binaries
 //! that are installed. One for the whole run, and in it a fresh database for each story.
+//!
+//! As in production there are two roles: a superuser, who makes databases, owns their tables and may look behind the
+//! store's back, and an unprivileged one, which stores run as and which row level security binds.
 //!
 //! Our own server is the child of a guard, a shell that waits for the end of its input: however the test process ends,
 //! its end of the pipe closes, and the guard stops the server and removes its folder.
@@ -11,6 +14,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use imprint::config::StoreConfig;
+use imprint::store;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection, Executor};
 use tokio::sync::OnceCell;
 
@@ -20,9 +25,12 @@ const START_TIMEOUT: Duration = Duration::from_mins(1);
 const GUARD: &str =
     r#"trap '' INT TERM HUP; "$@" & server=$!; read -r _; kill -QUIT $server; wait $server; rm -rf "$FOLDER""#;
 
+/// The role that stores run as; its password is its name.
+const ROLE: &str = "imprint_test";
+
 /// A server that answers.
 struct Server {
-    /// Its URL up to the name of a database, and what comes after that.
+    /// Its superuser's URL up to the name of a database, and what comes after that.
     url: (String, String),
     /// Its input stays open as long as this process lives.
     _guard: Option<Child>,
@@ -30,9 +38,12 @@ struct Server {
 
 static SERVER: OnceCell<Result<Server, String>> = OnceCell::const_new();
 
-/// A fresh database.
+/// A fresh database, its schema up to date.
 pub struct Database {
+    /// As the unprivileged role.
     pub url: String,
+    /// As the superuser.
+    pub owner_url: String,
     name: String,
 }
 
@@ -56,7 +67,15 @@ impl Database {
         // The server's own locale need not be C: the stories also show that order does not depend on it.
         let statement = format!("CREATE DATABASE {name}");
         maintenance.execute(AssertSqlSafe(statement)).await.expect("the user may make databases");
-        Some(Self { url: server.url_of(&name), name })
+        let made = Self { url: server.unprivileged_url_of(&name), owner_url: server.url_of(&name), name };
+        made.migrate().await.expect("the schema is new");
+        Some(made)
+    }
+
+    /// Brings the schema up to date, as `imprint migrate --for-role` does.
+    pub async fn migrate(&self) -> Result<(), store::StoreError> {
+        let owner = StoreConfig { database_url: self.owner_url.clone(), ..StoreConfig::default() };
+        store::migrate(&owner, Some(ROLE)).await
     }
 
     /// Removes it. After a failed story it stays, for whoever looks into it.
@@ -77,6 +96,22 @@ impl Server {
     fn url_of(&self, database: &str) -> String {
         format!("{}/{database}{}", self.url.0, self.url.1)
     }
+
+    fn unprivileged_url_of(&self, database: &str) -> String {
+        let place = self.url.0.rsplit(['@', '/']).next().unwrap_or_default();
+        format!("postgres://{ROLE}:{ROLE}@{place}/{database}{}", self.url.1)
+    }
+
+    /// Makes the unprivileged role, if an earlier run did not.
+    async fn with_role(self) -> Result<Self, String> {
+        let statement = format!(
+            "DO $$ BEGIN CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE}'; \
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$"
+        );
+        let mut maintenance = connect(&self.url_of("postgres")).await.map_err(text)?;
+        maintenance.execute(AssertSqlSafe(statement)).await.map_err(text)?;
+        Ok(self)
+    }
 }
 
 async fn connect(url: &str) -> Result<AnyConnection, sqlx::Error> {
@@ -88,13 +123,13 @@ async fn start() -> Result<Server, String> {
     if let Ok(url) = std::env::var("TEST_DATABASE_URL") {
         let (base, parameters) = url.split_at(url.find('?').unwrap_or(url.len()));
         let (server, _database) = base.rsplit_once('/').ok_or("TEST_DATABASE_URL names no database")?;
-        return Ok(Server { url: (server.to_owned(), parameters.to_owned()), _guard: None });
+        return Server { url: (server.to_owned(), parameters.to_owned()), _guard: None }.with_role().await;
     }
     let bin = find_binaries()?;
     let folder = tempfile::Builder::new().prefix("imprint-postgres-").tempdir().map_err(text)?.keep();
     let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).map_err(text)?.port();
     let guard = spawn(&bin, &folder, port)?;
-    let server = Server { url: (format!("postgres://imprint@127.0.0.1:{port}"), String::new()), _guard: Some(guard) };
+    let server = Server { url: (format!("postgres://postgres@127.0.0.1:{port}"), String::new()), _guard: Some(guard) };
     let deadline = Instant::now() + START_TIMEOUT;
     while let Err(error) = connect(&server.url_of("postgres")).await {
         if Instant::now() > deadline {
@@ -102,7 +137,7 @@ async fn start() -> Result<Server, String> {
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Ok(server)
+    server.with_role().await
 }
 
 /// The folder with `initdb` and `postgres`, new enough.
@@ -134,7 +169,7 @@ fn spawn(bin: &Path, folder: &Path, port: u16) -> Result<Child, String> {
     let initdb = prefixed(&prefix, &bin.join("initdb"))
         .arg("--pgdata")
         .arg(&data)
-        .args(["--username=imprint", "--auth=trust", "--encoding=UTF8", "--no-sync"])
+        .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync"])
         .current_dir(folder)
         .output()
         .map_err(text)?;

@@ -1,10 +1,11 @@
 //! Adapters: their rows, and their bytes.
 
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::row::{Fields, json, number};
-use crate::domain::{Adapter, AdapterBlob, AdapterId, TaskId, TenantId};
+use super::tx::TenantTx;
+use crate::domain::{Adapter, AdapterBlob, AdapterId, TaskId};
 use crate::store::StoreError;
 
 /// Everything but the bytes.
@@ -12,18 +13,13 @@ const COLUMNS: &str = "id, task_id, version, base_model, base_sha256, support_ha
                        sha256, size_bytes, quality, created_at";
 
 /// Its length and digest are taken from the bytes themselves.
-pub(super) async fn insert(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    adapter: &Adapter,
-    blob: &AdapterBlob,
-) -> Result<(), StoreError> {
+pub(super) async fn insert(tx: &mut TenantTx<'_>, adapter: &Adapter, blob: &AdapterBlob) -> Result<(), StoreError> {
     let statement = format!(
         "INSERT INTO adapters (tenant_id, {COLUMNS}, bytes) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
     );
     sqlx::query(AssertSqlSafe(statement))
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(adapter.id.to_string())
         .bind(adapter.task.to_string())
         .bind(i64::from(adapter.version))
@@ -38,7 +34,7 @@ pub(super) async fn insert(
         .bind(adapter.quality.as_ref().map(json))
         .bind(adapter.created_at.millis())
         .bind(blob.bytes())
-        .execute(db)
+        .execute(&mut **tx)
         .await?;
     Ok(())
 }
@@ -48,8 +44,7 @@ pub(super) async fn insert(
 /// Labels count, though the request for reuse is about base, support and recipe: the support hash knows classes by
 /// number, and after examples were removed and others added the same numbers can stand for other labels.
 pub(super) async fn find_equal(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     task: TaskId,
     adapter: &Adapter,
 ) -> Result<Option<u32>, StoreError> {
@@ -57,20 +52,19 @@ pub(super) async fn find_equal(
         "SELECT version FROM adapters WHERE tenant_id = $1 AND task_id = $2 AND support_hash = $3 \
          AND base_sha256 = $4 AND recipe = $5 AND labels = $6 ORDER BY version DESC LIMIT 1",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(task.to_string())
     .bind(&adapter.support_hash)
     .bind(&adapter.base_sha256)
     .bind(json(&adapter.recipe))
     .bind(json(&adapter.labels))
-    .fetch_optional(db)
+    .fetch_optional(&mut **tx)
     .await?;
     row.map(|row| Fields { table: "adapters", row: &row }.number("version")).transpose()
 }
 
 pub(super) async fn find(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     task: TaskId,
     version: Option<u32>,
 ) -> Result<Option<Adapter>, StoreError> {
@@ -79,23 +73,19 @@ pub(super) async fn find(
          COALESCE($3, (SELECT active_version FROM tasks WHERE tenant_id = $1 AND id = $2))"
     );
     let row = sqlx::query(AssertSqlSafe(statement))
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(task.to_string())
         .bind(version.map(i64::from))
-        .fetch_optional(db)
+        .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| adapter(&row)).transpose()
 }
 
-pub(super) async fn load(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    id: AdapterId,
-) -> Result<Option<AdapterBlob>, StoreError> {
+pub(super) async fn load(tx: &mut TenantTx<'_>, id: AdapterId) -> Result<Option<AdapterBlob>, StoreError> {
     let row = sqlx::query("SELECT sha256, size_bytes, bytes FROM adapters WHERE tenant_id = $1 AND id = $2")
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(id.to_string())
-        .fetch_optional(db)
+        .fetch_optional(&mut **tx)
         .await?;
     let Some(row) = row else { return Ok(None) };
     let fields = Fields { table: "adapters", row: &row };
@@ -107,8 +97,7 @@ pub(super) async fn load(
 }
 
 pub(super) async fn list(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     task: TaskId,
     before: Option<u32>,
     limit: usize,
@@ -118,11 +107,11 @@ pub(super) async fn list(
          ORDER BY version DESC LIMIT $4"
     );
     let rows = sqlx::query(AssertSqlSafe(statement))
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(task.to_string())
         .bind(before.map_or(i64::MAX, i64::from))
         .bind(number(limit))
-        .fetch_all(db)
+        .fetch_all(&mut **tx)
         .await?;
     rows.iter().map(adapter).collect()
 }

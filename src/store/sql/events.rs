@@ -1,15 +1,13 @@
 //! What happened to adaptations.
 
-use sqlx::AnyConnection;
-
 use super::row::{Fields, json};
-use crate::domain::{AdaptationEvent, AdaptationId, AdaptationPhase, News, TenantId, Timestamp};
+use super::tx::TenantTx;
+use crate::domain::{AdaptationEvent, AdaptationId, AdaptationPhase, News, Timestamp};
 use crate::store::StoreError;
 
 /// Notes what happened. The adaptation's row must be locked, so that numbers are given one after another.
 pub(super) async fn note(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     adaptation: AdaptationId,
     news: &News,
     now: Timestamp,
@@ -19,54 +17,49 @@ pub(super) async fn note(
          SELECT $1, $2, COALESCE(MAX(number), 1) + 1, $3, $4 FROM adaptation_events \
          WHERE tenant_id = $1 AND adaptation_id = $2",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(adaptation.to_string())
     .bind(json(news))
     .bind(now.millis())
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 /// Notes a phase if this attempt holds the job.
 pub(super) async fn note_phase(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     adaptation: AdaptationId,
     attempt: u32,
     phase: AdaptationPhase,
-    now: Timestamp,
 ) -> Result<bool, StoreError> {
     // Writes nothing new: it locks the row, and sees whose it is.
     let held = sqlx::query(
         "UPDATE adaptations SET attempt = attempt WHERE tenant_id = $1 AND id = $2 AND attempt = $3 \
          AND status = 'running'",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(adaptation.to_string())
     .bind(i64::from(attempt))
-    .execute(&mut *db)
+    .execute(&mut **tx)
     .await?;
     if held.rows_affected() == 0 {
         return Ok(false);
     }
-    note(db, tenant, adaptation, &News::Phase { phase, attempt }, now).await?;
+    let now = tx.dialect().now(tx).await?;
+    note(tx, adaptation, &News::Phase { phase, attempt }, now).await?;
     Ok(true)
 }
 
 /// In order.
-pub(super) async fn list(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    adaptation: AdaptationId,
-) -> Result<Vec<AdaptationEvent>, StoreError> {
+pub(super) async fn list(tx: &mut TenantTx<'_>, adaptation: AdaptationId) -> Result<Vec<AdaptationEvent>, StoreError> {
     let rows = sqlx::query(
         "SELECT number, news, created_at FROM adaptation_events WHERE tenant_id = $1 AND adaptation_id = $2 \
          ORDER BY number",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(adaptation.to_string())
-    .fetch_all(db)
+    .fetch_all(&mut **tx)
     .await?;
     rows.iter()
         .map(|row| {

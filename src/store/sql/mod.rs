@@ -22,15 +22,18 @@ mod store;
 mod support;
 mod tasks;
 mod tenants;
+mod tx;
 
 use std::pin::Pin;
 
-use sqlx::{AnyConnection, AnyPool};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use tracing::Instrument;
 
-use self::dialect::Dialect;
+use self::dialect::{Access, Dialect};
+use self::tx::{Scope, SystemTx, TenantTx};
 use super::StoreError;
 use crate::config::StoreConfig;
+use crate::domain::TenantId;
 
 /// A database that is open.
 #[derive(Clone, Debug)]
@@ -55,9 +58,69 @@ impl SqlStore {
         Ok(Some(Self { writer: pools.writer, reader: pools.reader, dialect }))
     }
 
+    /// Whether the database is this process's own.
+    pub(super) fn is_embedded(&self) -> bool {
+        !self.dialect.has_roles
+    }
+
     /// Brings the schema up to date. Several processes may do so at once.
     pub(super) async fn migrate(&self) -> Result<(), StoreError> {
         Ok(self.dialect.migrations.run(&self.writer).await?)
+    }
+
+    /// Lets a role read and write rows, where the database has roles.
+    pub(super) async fn let_in(&self, role: &str) -> Result<(), StoreError> {
+        if self.dialect.has_roles {
+            dialect::postgres::let_in(&mut *self.writer.acquire().await?, role).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the schema is at least the one that this version knows, and the role one that the policies bind.
+    pub(super) async fn check(&self) -> Result<(), StoreError> {
+        let db = &mut *self.reader.acquire().await?;
+        let done: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(&mut *db)
+            .await
+            .or_else(|error| if error.as_database_error().is_some() { Ok(Vec::new()) } else { Err(error) })?;
+        let missing = self.dialect.migrations.iter().map(|step| step.version).find(|version| !done.contains(version));
+        if let Some(version) = missing {
+            return Err(StoreError::OldSchema(version));
+        }
+        if self.dialect.has_roles {
+            dialect::postgres::check_role(db).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs `body` in a transaction that sees one tenant's rows and may change them.
+    async fn change<T, F>(&self, tenant: TenantId, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(TenantTx<'c>) -> Body<'c, T> + Send + 'static,
+    {
+        let dialect = self.dialect;
+        self.transaction(Access::Write, Scope::Tenant(tenant), move |db| body(TenantTx::new(db, dialect, tenant))).await
+    }
+
+    /// Runs `body` in a transaction that sees one tenant's rows.
+    async fn look<T, F>(&self, tenant: TenantId, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(TenantTx<'c>) -> Body<'c, T> + Send + 'static,
+    {
+        let dialect = self.dialect;
+        self.transaction(Access::Read, Scope::Tenant(tenant), move |db| body(TenantTx::new(db, dialect, tenant))).await
+    }
+
+    /// Runs `body` in a transaction across tenants.
+    async fn across<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(SystemTx<'c>) -> Body<'c, T> + Send + 'static,
+    {
+        let dialect = self.dialect;
+        self.transaction(access, scope, move |db| body(SystemTx::new(db, dialect))).await
     }
 
     /// Runs `body` in a transaction: committed if it succeeds, rolled back if not.
@@ -65,12 +128,16 @@ impl SqlStore {
     /// It runs in work of its own, which ends even if the caller goes away in the middle (a client that hangs up): a
     /// `BEGIN` that is cancelled leaves its connection in the pool inside an open transaction, and whatever is written
     /// there next is lost.
-    async fn transaction<T, F>(&self, body: F) -> Result<T, StoreError>
+    async fn transaction<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut AnyConnection) -> Body<'c, T> + Send + 'static,
     {
-        let (pool, begin) = (self.writer.clone(), self.dialect.begin);
+        let pool = match access {
+            Access::Read => self.reader.clone(),
+            Access::Write => self.writer.clone(),
+        };
+        let begin = AssertSqlSafe((self.dialect.begin)(access, scope));
         let work = async move {
             let mut transaction = pool.begin_with(begin).await?;
             let result = body(&mut transaction).await?; // on failure the drop rolls back

@@ -6,26 +6,21 @@
 
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe};
 
-use super::dialect::Dialect;
 use super::row::{Fields, json, number};
+use super::tx::{SystemTx, TenantTx};
 use super::{adaptations, adapters, events, promotions, tasks};
 use crate::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, TaskId, TenantId, Timestamp,
 };
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
 
-pub(super) async fn claim(
-    db: &mut AnyConnection,
-    worker: &str,
-    lease: Duration,
-    dialect: &Dialect,
-) -> Result<Option<Claim>, StoreError> {
-    let now = dialect.now(db).await?;
-    fail_spent(db, now, dialect).await?;
-    let Some((tenant, id)) = next(db, now, dialect).await? else { return Ok(None) };
+pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
+    let now = tx.dialect().now(&mut tx).await?;
+    fail_spent(&mut tx, now).await?;
+    let Some((tenant, id)) = next(&mut tx, now).await? else { return Ok(None) };
     sqlx::query(
         "UPDATE adaptations SET status = 'running', attempt = attempt + 1, worker = $2, lease_until = $3, \
          started_at = $4 WHERE id = $1",
@@ -34,21 +29,22 @@ pub(super) async fn claim(
     .bind(worker)
     .bind(now.millis().saturating_add(number(lease.as_millis())))
     .bind(now.millis())
-    .execute(&mut *db)
+    .execute(&mut *tx)
     .await?;
     sqlx::query("UPDATE tenants SET turn = (SELECT MAX(turn) + 1 FROM tenants) WHERE id = $1")
         .bind(tenant.to_string())
-        .execute(&mut *db)
+        .execute(&mut *tx)
         .await?;
-    let Some(adaptation) = adaptations::find(db, tenant, id).await? else { return Ok(None) };
+    let mut tx = tx.enter(tenant).await?;
+    let Some(adaptation) = adaptations::find(&mut tx, id).await? else { return Ok(None) };
     let news = News::Status { status: adaptation.status, attempt: adaptation.attempt };
-    events::note(db, tenant, id, &news, now).await?;
-    let task = tasks::find(db, tenant, adaptation.task, "").await?;
+    events::note(&mut tx, id, &news, now).await?;
+    let task = tasks::find(&mut tx, adaptation.task).await?;
     Ok(task.map(|task| Claim { tenant, adaptation, task }))
 }
 
 /// Fails the jobs whose last attempt was lost with its worker.
-async fn fail_spent(db: &mut AnyConnection, now: Timestamp, dialect: &Dialect) -> Result<(), StoreError> {
+async fn fail_spent(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<(), StoreError> {
     let failure = Failure {
         code: "lease_expired".to_owned(),
         detail: format!("no worker finished it in {MAX_ATTEMPTS} attempts; try a smaller support set"),
@@ -57,33 +53,29 @@ async fn fail_spent(db: &mut AnyConnection, now: Timestamp, dialect: &Dialect) -
         "UPDATE adaptations SET status = 'failed', failure = $3, finished_at = $1, worker = NULL, lease_until = NULL \
          WHERE id IN (SELECT a.id FROM adaptations AS a \
          WHERE a.status = 'running' AND a.lease_until < $1 AND a.attempt >= $2{})",
-        dialect.lock_free_job
+        tx.dialect().lock_free_job
     );
     sqlx::query(AssertSqlSafe(statement))
         .bind(now.millis())
         .bind(i64::from(MAX_ATTEMPTS))
         .bind(json(&failure))
-        .execute(db)
+        .execute(&mut **tx)
         .await?;
     Ok(())
 }
 
 /// The oldest job of the tenant whose turn is longest ago: a flood from one tenant delays another by one job.
-async fn next(
-    db: &mut AnyConnection,
-    now: Timestamp,
-    dialect: &Dialect,
-) -> Result<Option<(TenantId, AdaptationId)>, StoreError> {
+async fn next(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<(TenantId, AdaptationId)>, StoreError> {
     let statement = format!(
         "SELECT a.tenant_id, a.id FROM adaptations AS a JOIN tenants AS t ON t.id = a.tenant_id \
          WHERE a.status = 'queued' OR (a.status = 'running' AND a.lease_until < $1 AND a.attempt < $2) \
          ORDER BY t.turn, a.created_at, a.id LIMIT 1{}",
-        dialect.lock_free_job
+        tx.dialect().lock_free_job
     );
     let row = sqlx::query(AssertSqlSafe(statement))
         .bind(now.millis())
         .bind(i64::from(MAX_ATTEMPTS))
-        .fetch_optional(db)
+        .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| {
         let fields = Fields { table: "adaptations", row: &row };
@@ -93,28 +85,28 @@ async fn next(
 }
 
 pub(super) async fn renew(
-    db: &mut AnyConnection,
+    tx: &mut TenantTx<'_>,
     id: AdaptationId,
     attempt: u32,
     lease: Duration,
-    dialect: &Dialect,
 ) -> Result<bool, StoreError> {
     let statement = format!(
-        "UPDATE adaptations SET lease_until = {} + $3 WHERE id = $1 AND attempt = $2 AND status = 'running'",
-        dialect.clock
+        "UPDATE adaptations SET lease_until = {} + $4 \
+         WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
+        tx.dialect().clock
     );
     let done = sqlx::query(AssertSqlSafe(statement))
+        .bind(tx.tenant())
         .bind(id.to_string())
         .bind(i64::from(attempt))
         .bind(number(lease.as_millis()))
-        .execute(db)
+        .execute(&mut **tx)
         .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// A job that one attempt holds.
 struct Held {
-    tenant: TenantId,
     task: TaskId,
     id: AdaptationId,
     attempt: u32,
@@ -122,100 +114,100 @@ struct Held {
 }
 
 pub(super) async fn complete(
-    db: &mut AnyConnection,
+    tx: &mut TenantTx<'_>,
     id: AdaptationId,
     attempt: u32,
     completion: Completion,
-    dialect: &Dialect,
 ) -> Result<Option<Adaptation>, StoreError> {
-    let Some(held) = held(db, id, attempt).await? else { return Ok(None) };
-    let now = dialect.now(db).await?;
+    let Some(held) = held(tx, id, attempt).await? else { return Ok(None) };
+    let now = tx.dialect().now(tx).await?;
     let is_ours = match completion {
-        Completion::Adapted(adapter, blob) => succeed(db, &held, *adapter, &blob, now, dialect).await?,
-        Completion::Retry(_) if attempt < MAX_ATTEMPTS => requeue(db, &held, now).await?,
+        Completion::Adapted(adapter, blob) => succeed(tx, &held, *adapter, &blob, now).await?,
+        Completion::Retry(_) if attempt < MAX_ATTEMPTS => put_back(tx, &held, now).await?,
         Completion::Retry(failure) | Completion::Failed(failure) => {
-            end(db, &held, AdaptationStatus::Failed, Some(now), Some(&failure)).await?
+            end(tx, &held, AdaptationStatus::Failed, Some(now), Some(&failure)).await?
         }
     };
-    if is_ours { adaptations::find(db, held.tenant, id).await } else { Ok(None) }
+    if is_ours { adaptations::find(tx, id).await } else { Ok(None) }
 }
 
 /// The job, if this attempt holds it at the moment; it is not locked yet.
-async fn held(db: &mut AnyConnection, id: AdaptationId, attempt: u32) -> Result<Option<Held>, StoreError> {
+async fn held(tx: &mut TenantTx<'_>, id: AdaptationId, attempt: u32) -> Result<Option<Held>, StoreError> {
     let row = sqlx::query(
-        "SELECT tenant_id, task_id, promote FROM adaptations WHERE id = $1 AND attempt = $2 AND status = 'running'",
+        "SELECT task_id, promote FROM adaptations WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
     )
+    .bind(tx.tenant())
     .bind(id.to_string())
     .bind(i64::from(attempt))
-    .fetch_optional(db)
+    .fetch_optional(&mut **tx)
     .await?;
     let read = |row: AnyRow| {
         let fields = Fields { table: "adaptations", row: &row };
-        let (tenant, task) = (fields.parse("tenant_id")?, fields.parse("task_id")?);
-        Ok(Held { tenant, task, id, attempt, promote: fields.flag("promote")? })
+        Ok(Held { task: fields.parse("task_id")?, id, attempt, promote: fields.flag("promote")? })
     };
     row.map(read).transpose()
 }
 
 /// Ends the attempt if it still holds the job. This is the fence: nothing is written before it or without it.
 async fn end(
-    db: &mut AnyConnection,
+    tx: &mut TenantTx<'_>,
     held: &Held,
     status: AdaptationStatus,
     finished_at: Option<Timestamp>,
     failure: Option<&Failure>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
-        "UPDATE adaptations SET status = $3, finished_at = $4, failure = $5, worker = NULL, lease_until = NULL \
-         WHERE id = $1 AND attempt = $2 AND status = 'running'",
+        "UPDATE adaptations SET status = $4, finished_at = $5, failure = $6, worker = NULL, lease_until = NULL \
+         WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
     )
+    .bind(tx.tenant())
     .bind(held.id.to_string())
     .bind(i64::from(held.attempt))
     .bind(status.name())
     .bind(finished_at.map(Timestamp::millis))
     .bind(failure.map(json))
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// Puts the job back into the queue.
-async fn requeue(db: &mut AnyConnection, held: &Held, now: Timestamp) -> Result<bool, StoreError> {
+async fn put_back(tx: &mut TenantTx<'_>, held: &Held, now: Timestamp) -> Result<bool, StoreError> {
     let status = AdaptationStatus::Queued;
-    if !end(db, held, status, None, None).await? {
+    if !end(tx, held, status, None, None).await? {
         return Ok(false);
     }
-    events::note(db, held.tenant, held.id, &News::Status { status, attempt: held.attempt }, now).await?;
+    events::note(tx, held.id, &News::Status { status, attempt: held.attempt }, now).await?;
     Ok(true)
 }
 
 async fn succeed(
-    db: &mut AnyConnection,
+    tx: &mut TenantTx<'_>,
     held: &Held,
     adapter: Adapter,
     blob: &AdapterBlob,
     now: Timestamp,
-    dialect: &Dialect,
 ) -> Result<bool, StoreError> {
-    let Some(mut task) = tasks::find(db, held.tenant, held.task, dialect.lock).await? else { return Ok(false) };
-    if !end(db, held, AdaptationStatus::Succeeded, Some(now), None).await? {
+    let Some(mut task) = tasks::find_locked(tx, held.task).await? else { return Ok(false) };
+    if !end(tx, held, AdaptationStatus::Succeeded, Some(now), None).await? {
         return Ok(false);
     }
-    let known = adapters::find_equal(db, held.tenant, held.task, &adapter).await?;
+    let known = adapters::find_equal(tx, held.task, &adapter).await?;
     let version = known.unwrap_or_else(|| task.latest_version.unwrap_or(0) + 1);
     if known.is_none() {
         let adapter = Adapter { task: held.task, version, ..adapter };
-        adapters::insert(db, held.tenant, &adapter, blob).await?;
+        adapters::insert(tx, &adapter, blob).await?;
         task.latest_version = Some(version);
     }
-    let is_promoted = held.promote && promotions::push(db, held.tenant, &mut task, version, now).await?;
+    let is_promoted = held.promote && promotions::push(tx, &mut task, version, now).await?;
     if known.is_none() || is_promoted {
-        tasks::save(db, held.tenant, &mut task, now).await?;
+        tasks::save(tx, &mut task, now).await?;
     }
-    sqlx::query("UPDATE adaptations SET version = $2 WHERE id = $1")
+    sqlx::query("UPDATE adaptations SET version = $3 WHERE tenant_id = $1 AND id = $2")
+        .bind(tx.tenant())
         .bind(held.id.to_string())
         .bind(i64::from(version))
-        .execute(db)
+        .execute(&mut **tx)
         .await?;
     Ok(true)
 }

@@ -1,11 +1,13 @@
 //! [`Store`] for [`SqlStore`]: which pool and which transaction each call gets. The statements are in the nouns' files.
 //!
-//! A call that is one statement needs no transaction of its own; one that reads before it writes runs in one.
+//! Every call about a tenant's things runs in a transaction that sees that tenant's alone.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::dialect::Access;
+use super::tx::Scope;
 use super::{SqlStore, adaptations, adapters, events, promotions, queue, support, tasks, tenants};
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
@@ -23,35 +25,48 @@ impl Store for SqlStore {
     }
 
     async fn create_tenant(&self, tenant: &Tenant) -> Answer<()> {
-        tenants::create(&mut *self.writer.acquire().await?, tenant).await
+        let tenant = tenant.clone();
+        self.across(Access::Write, Scope::Keys, |mut tx| {
+            Box::pin(async move { tenants::create(&mut tx, &tenant).await })
+        })
+        .await
     }
 
     async fn find_tenant(&self, name: &str) -> Answer<Option<Tenant>> {
-        tenants::find(&mut *self.reader.acquire().await?, name).await
+        let name = name.to_owned();
+        self.across(Access::Read, Scope::Keys, |mut tx| Box::pin(async move { tenants::find(&mut tx, &name).await }))
+            .await
     }
 
     async fn create_key(&self, key: &KeyRecord) -> Answer<()> {
-        tenants::create_key(&mut *self.writer.acquire().await?, key).await
+        let key = key.clone();
+        self.across(Access::Write, Scope::Keys, |mut tx| {
+            Box::pin(async move { tenants::create_key(&mut tx, &key).await })
+        })
+        .await
     }
 
     async fn find_key(&self, id: KeyId) -> Answer<Option<KeyRecord>> {
-        tenants::find_key(&mut *self.reader.acquire().await?, id).await
+        self.across(Access::Read, Scope::Keys, move |mut tx| {
+            Box::pin(async move { tenants::find_key(&mut tx, id).await })
+        })
+        .await
     }
 
     async fn create_task(&self, tenant: TenantId, task: &Task, support: &[Support], max_tasks: usize) -> Answer<Added> {
-        let (task, support, lock) = (task.clone(), support.to_vec(), self.dialect.lock);
-        self.transaction(move |db| {
-            Box::pin(async move { tasks::create(db, tenant, &task, &support, max_tasks, lock).await })
+        let (task, support) = (task.clone(), support.to_vec());
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { tasks::create(&mut tx, &task, &support, max_tasks).await })
         })
         .await
     }
 
     async fn find_task(&self, tenant: TenantId, task: TaskId) -> Answer<Option<Task>> {
-        tasks::find(&mut *self.reader.acquire().await?, tenant, task, "").await
+        self.look(tenant, move |mut tx| Box::pin(async move { tasks::find(&mut tx, task).await })).await
     }
 
     async fn list_tasks(&self, tenant: TenantId, page: Page<TaskId>) -> Answer<Vec<Task>> {
-        tasks::list(&mut *self.reader.acquire().await?, tenant, page).await
+        self.look(tenant, move |mut tx| Box::pin(async move { tasks::list(&mut tx, page).await })).await
     }
 
     async fn update_task(
@@ -62,12 +77,15 @@ impl Store for SqlStore {
         revision: Option<u64>,
         now: Timestamp,
     ) -> Answer<Option<Task>> {
-        let (patch, lock) = (patch.clone(), self.dialect.lock);
-        self.transaction(move |db| Box::pin(tasks::update(db, tenant, task, patch, revision, now, lock))).await
+        let patch = patch.clone();
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { tasks::update(&mut tx, task, patch, revision, now).await })
+        })
+        .await
     }
 
     async fn delete_task(&self, tenant: TenantId, task: TaskId) -> Answer<bool> {
-        tasks::delete(&mut *self.writer.acquire().await?, tenant, task).await
+        self.change(tenant, move |mut tx| Box::pin(async move { tasks::delete(&mut tx, task).await })).await
     }
 
     async fn add_support(
@@ -79,47 +97,47 @@ impl Store for SqlStore {
         max_support: usize,
         now: Timestamp,
     ) -> Answer<Option<Added>> {
-        let (examples, labels, lock) = (support.to_vec(), labels.to_vec(), self.dialect.lock);
-        self.transaction(move |db| {
+        let (examples, labels) = (support.to_vec(), labels.to_vec());
+        self.change(tenant, move |mut tx| {
             Box::pin(async move {
                 let addition = support::Addition { examples: &examples, labels: &labels, max_support, now };
-                support::add(db, tenant, task, addition, lock).await
+                support::add(&mut tx, task, addition).await
             })
         })
         .await
     }
 
     async fn list_support(&self, tenant: TenantId, task: TaskId, page: Page<SupportId>) -> Answer<Vec<Support>> {
-        support::list(&mut *self.reader.acquire().await?, tenant, task, page).await
+        self.look(tenant, move |mut tx| Box::pin(async move { support::list(&mut tx, task, page).await })).await
     }
 
     async fn load_support(&self, tenant: TenantId, task: TaskId) -> Answer<Vec<Support>> {
-        support::load(&mut *self.reader.acquire().await?, tenant, task).await
+        self.look(tenant, move |mut tx| Box::pin(async move { support::load(&mut tx, task).await })).await
     }
 
     async fn count_support(&self, tenant: TenantId, task: TaskId) -> Answer<Vec<LabelCount>> {
-        support::count(&mut *self.reader.acquire().await?, tenant, task).await
+        self.look(tenant, move |mut tx| Box::pin(async move { support::count(&mut tx, task).await })).await
     }
 
     async fn support_len(&self, tenant: TenantId, task: TaskId) -> Answer<usize> {
-        support::len(&mut *self.reader.acquire().await?, tenant, task).await
+        self.look(tenant, move |mut tx| Box::pin(async move { support::len(&mut tx, task).await })).await
     }
 
     async fn delete_support(&self, tenant: TenantId, task: TaskId, support: SupportId, now: Timestamp) -> Answer<bool> {
-        let lock = self.dialect.lock;
-        self.transaction(move |db| Box::pin(support::delete(db, tenant, task, support, now, lock))).await
+        self.change(tenant, move |mut tx| Box::pin(async move { support::delete(&mut tx, task, support, now).await }))
+            .await
     }
 
     async fn submit_adaptation(&self, tenant: TenantId, adaptation: &Adaptation, max_queued: usize) -> Answer<bool> {
-        let (adaptation, lock) = (adaptation.clone(), self.dialect.lock);
-        self.transaction(move |db| {
-            Box::pin(async move { adaptations::submit(db, tenant, &adaptation, max_queued, lock).await })
+        let adaptation = adaptation.clone();
+        self.across(Access::Write, Scope::Queue, move |tx| {
+            Box::pin(async move { adaptations::submit(tx, tenant, &adaptation, max_queued).await })
         })
         .await
     }
 
     async fn find_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Adaptation>> {
-        adaptations::find(&mut *self.reader.acquire().await?, tenant, id).await
+        self.look(tenant, move |mut tx| Box::pin(async move { adaptations::find(&mut tx, id).await })).await
     }
 
     async fn list_adaptations(
@@ -129,33 +147,43 @@ impl Store for SqlStore {
         status: Option<AdaptationStatus>,
         page: Page<AdaptationId>,
     ) -> Answer<Vec<Adaptation>> {
-        adaptations::list(&mut *self.reader.acquire().await?, tenant, task, status, page).await
+        self.look(tenant, move |mut tx| Box::pin(async move { adaptations::list(&mut tx, task, status, page).await }))
+            .await
     }
 
     async fn list_events(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Vec<AdaptationEvent>>> {
-        // The row first: what was noted before it ended is there when its end is seen.
-        let mut db = self.reader.acquire().await?;
-        let Some(adaptation) = adaptations::find(&mut db, tenant, id).await? else { return Ok(None) };
-        let between = events::list(&mut db, tenant, id).await?;
-        Ok(Some(AdaptationEvent::history(&adaptation, between)))
+        self.look(tenant, move |mut tx| {
+            Box::pin(async move {
+                // The row first: what was noted before it ended is there when its end is seen.
+                let Some(adaptation) = adaptations::find(&mut tx, id).await? else { return Ok(None) };
+                let between = events::list(&mut tx, id).await?;
+                Ok(Some(AdaptationEvent::history(&adaptation, between)))
+            })
+        })
+        .await
     }
 
     async fn count_ahead(&self, tenant: TenantId, adaptation: &Adaptation) -> Answer<usize> {
-        adaptations::count_ahead(&mut *self.reader.acquire().await?, tenant, adaptation).await
+        let adaptation = adaptation.clone();
+        self.look(tenant, move |mut tx| Box::pin(async move { adaptations::count_ahead(&mut tx, &adaptation).await }))
+            .await
     }
 
     async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Adaptation>> {
-        let dialect = self.dialect;
-        self.transaction(move |db| Box::pin(adaptations::cancel(db, tenant, id, dialect))).await
+        self.change(tenant, move |mut tx| Box::pin(async move { adaptations::cancel(&mut tx, id).await })).await
     }
 
     async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Answer<Option<Claim>> {
-        let (worker, dialect) = (worker.to_owned(), self.dialect);
-        self.transaction(move |db| Box::pin(async move { queue::claim(db, &worker, lease, dialect).await })).await
+        let worker = worker.to_owned();
+        self.across(Access::Write, Scope::Queue, move |tx| {
+            Box::pin(async move { queue::claim(tx, &worker, lease).await })
+        })
+        .await
     }
 
-    async fn renew_lease(&self, id: AdaptationId, attempt: u32, lease: Duration) -> Answer<bool> {
-        queue::renew(&mut *self.writer.acquire().await?, id, attempt, lease, self.dialect).await
+    async fn renew_lease(&self, tenant: TenantId, id: AdaptationId, attempt: u32, lease: Duration) -> Answer<bool> {
+        self.change(tenant, move |mut tx| Box::pin(async move { queue::renew(&mut tx, id, attempt, lease).await }))
+            .await
     }
 
     async fn note_phase(
@@ -165,32 +193,31 @@ impl Store for SqlStore {
         attempt: u32,
         phase: AdaptationPhase,
     ) -> Answer<bool> {
-        let dialect = self.dialect;
-        self.transaction(move |db| {
-            Box::pin(async move {
-                let now = dialect.now(db).await?;
-                events::note_phase(db, tenant, id, attempt, phase, now).await
-            })
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { events::note_phase(&mut tx, id, attempt, phase).await })
         })
         .await
     }
 
     async fn complete_adaptation(
         &self,
+        tenant: TenantId,
         id: AdaptationId,
         attempt: u32,
         completion: Completion,
     ) -> Answer<Option<Adaptation>> {
-        let dialect = self.dialect;
-        self.transaction(move |db| Box::pin(queue::complete(db, id, attempt, completion, dialect))).await
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { queue::complete(&mut tx, id, attempt, completion).await })
+        })
+        .await
     }
 
     async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Adapter>> {
-        adapters::find(&mut *self.reader.acquire().await?, tenant, task, version).await
+        self.look(tenant, move |mut tx| Box::pin(async move { adapters::find(&mut tx, task, version).await })).await
     }
 
     async fn load_adapter(&self, tenant: TenantId, adapter: AdapterId) -> Answer<Option<AdapterBlob>> {
-        adapters::load(&mut *self.reader.acquire().await?, tenant, adapter).await
+        self.look(tenant, move |mut tx| Box::pin(async move { adapters::load(&mut tx, adapter).await })).await
     }
 
     async fn list_adapters(
@@ -200,16 +227,18 @@ impl Store for SqlStore {
         before: Option<u32>,
         limit: usize,
     ) -> Answer<Vec<Adapter>> {
-        adapters::list(&mut *self.reader.acquire().await?, tenant, task, before, limit).await
+        self.look(tenant, move |mut tx| Box::pin(async move { adapters::list(&mut tx, task, before, limit).await }))
+            .await
     }
 
     async fn promote(&self, tenant: TenantId, task: TaskId, version: u32, now: Timestamp) -> Answer<Option<Task>> {
-        let lock = self.dialect.lock;
-        self.transaction(move |db| Box::pin(promotions::promote(db, tenant, task, version, now, lock))).await
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { promotions::promote(&mut tx, task, version, now).await })
+        })
+        .await
     }
 
     async fn rollback(&self, tenant: TenantId, task: TaskId, now: Timestamp) -> Answer<Option<Task>> {
-        let lock = self.dialect.lock;
-        self.transaction(move |db| Box::pin(promotions::rollback(db, tenant, task, now, lock))).await
+        self.change(tenant, move |mut tx| Box::pin(async move { promotions::rollback(&mut tx, task, now).await })).await
     }
 }

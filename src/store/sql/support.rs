@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::page::Bounds;
 use super::row::{Fields, json};
 use super::tasks;
-use crate::domain::{Example, Kind, LabelCount, Support, SupportId, Target, TaskId, TenantId, Timestamp};
+use super::tx::TenantTx;
+use crate::domain::{Example, Kind, LabelCount, Support, SupportId, Target, TaskId, Timestamp};
 use crate::store::{Added, Page, StoreError};
 
 /// What to add to a task.
@@ -20,48 +20,36 @@ pub(super) struct Addition<'a> {
 }
 
 pub(super) async fn add(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     id: TaskId,
     addition: Addition<'_>,
-    lock: &str,
 ) -> Result<Option<Added>, StoreError> {
-    let Some(mut task) = tasks::find(db, tenant, id, lock).await? else { return Ok(None) };
-    let added = insert(db, tenant, id, addition.examples).await?;
-    if len(db, tenant, id).await? > addition.max_support {
+    let Some(mut task) = tasks::find_locked(tx, id).await? else { return Ok(None) };
+    let added = insert(tx, id, addition.examples).await?;
+    if len(tx, id).await? > addition.max_support {
         return Err(StoreError::Full { what: "examples", limit: addition.max_support });
     }
     let has_new_labels = tasks::add_labels(&mut task, addition.labels);
     if has_new_labels || !added.added.is_empty() {
-        tasks::save(db, tenant, &mut task, addition.now).await?;
+        tasks::save(tx, &mut task, addition.now).await?;
     }
     Ok(Some(added))
 }
 
 /// Adds the examples that the task does not have. The task must be locked, or not yet visible to others.
-pub(super) async fn insert(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    task: TaskId,
-    examples: &[Support],
-) -> Result<Added, StoreError> {
+pub(super) async fn insert(tx: &mut TenantTx<'_>, task: TaskId, examples: &[Support]) -> Result<Added, StoreError> {
     let mut added = Added::default();
     for (place, support) in examples.iter().enumerate() {
-        if insert_one(db, tenant, task, support).await? {
+        if insert_one(tx, task, support).await? {
             added.added.push(support.id);
         } else {
-            added.duplicates.push((place, find_equal(db, tenant, task, &support.example).await?));
+            added.duplicates.push((place, find_equal(tx, task, &support.example).await?));
         }
     }
     Ok(added)
 }
 
-async fn insert_one(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    task: TaskId,
-    support: &Support,
-) -> Result<bool, StoreError> {
+async fn insert_one(tx: &mut TenantTx<'_>, task: TaskId, support: &Support) -> Result<bool, StoreError> {
     let (label, value) = match &support.example.target {
         Some(Target::Label(label)) => (Some(label.as_str()), None),
         Some(Target::Value(value)) => (None, Some(json(value))),
@@ -71,7 +59,7 @@ async fn insert_one(
         "INSERT INTO support (tenant_id, task_id, id, input, label, value, external_id, digest, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(task.to_string())
     .bind(support.id.to_string())
     .bind(json(&support.example.input))
@@ -80,34 +68,28 @@ async fn insert_one(
     .bind(support.example.external_id.as_deref())
     .bind(&support.example.digest)
     .bind(support.created_at.millis())
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
 /// The example that stands in the way: equal in content, or else in name.
-async fn find_equal(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    task: TaskId,
-    example: &Example,
-) -> Result<SupportId, StoreError> {
+async fn find_equal(tx: &mut TenantTx<'_>, task: TaskId, example: &Example) -> Result<SupportId, StoreError> {
     let row = sqlx::query(
         "SELECT id FROM support WHERE tenant_id = $1 AND task_id = $2 AND (digest = $3 OR external_id = $4) \
          ORDER BY CASE WHEN digest = $3 THEN 0 ELSE 1 END LIMIT 1",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(task.to_string())
     .bind(&example.digest)
     .bind(example.external_id.as_deref())
-    .fetch_one(db)
+    .fetch_one(&mut **tx)
     .await?;
     Fields { table: "support", row: &row }.parse("id")
 }
 
 pub(super) async fn list(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     task: TaskId,
     page: Page<SupportId>,
 ) -> Result<Vec<Support>, StoreError> {
@@ -116,36 +98,36 @@ pub(super) async fn list(
         "SELECT * FROM support WHERE tenant_id = $1 AND task_id = $2 AND (created_at, id) < ($3, $4) \
          ORDER BY created_at DESC, id DESC LIMIT $5",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(task.to_string())
     .bind(bounds.created_at)
     .bind(bounds.id)
     .bind(bounds.limit)
-    .fetch_all(db)
+    .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(support).collect()
 }
 
-pub(super) async fn load(db: &mut AnyConnection, tenant: TenantId, task: TaskId) -> Result<Vec<Support>, StoreError> {
+pub(super) async fn load(tx: &mut TenantTx<'_>, task: TaskId) -> Result<Vec<Support>, StoreError> {
     let rows = sqlx::query("SELECT * FROM support WHERE tenant_id = $1 AND task_id = $2")
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(task.to_string())
-        .fetch_all(db)
+        .fetch_all(&mut **tx)
         .await?;
     rows.iter().map(support).collect()
 }
 
-pub(super) async fn count(db: &mut AnyConnection, tenant: TenantId, id: TaskId) -> Result<Vec<LabelCount>, StoreError> {
-    let Some(task) = tasks::find(db, tenant, id, "").await? else { return Ok(Vec::new()) };
+pub(super) async fn count(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Vec<LabelCount>, StoreError> {
+    let Some(task) = tasks::find(tx, id).await? else { return Ok(Vec::new()) };
     if task.kind == Kind::Regression {
         return Ok(Vec::new());
     }
     let counts: Vec<(String, i64)> = sqlx::query_as(
         "SELECT label, COUNT(*) FROM support WHERE tenant_id = $1 AND task_id = $2 AND label IS NOT NULL GROUP BY label",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(id.to_string())
-    .fetch_all(db)
+    .fetch_all(&mut **tx)
     .await?;
     let mut counts: HashMap<String, i64> = counts.into_iter().collect();
     let count = |name: String| {
@@ -155,34 +137,32 @@ pub(super) async fn count(db: &mut AnyConnection, tenant: TenantId, id: TaskId) 
     Ok(task.labels.into_iter().map(count).collect())
 }
 
-pub(super) async fn len(db: &mut AnyConnection, tenant: TenantId, task: TaskId) -> Result<usize, StoreError> {
+pub(super) async fn len(tx: &mut TenantTx<'_>, task: TaskId) -> Result<usize, StoreError> {
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM support WHERE tenant_id = $1 AND task_id = $2")
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(task.to_string())
-        .fetch_one(db)
+        .fetch_one(&mut **tx)
         .await?;
     Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 pub(super) async fn delete(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     task: TaskId,
     id: SupportId,
     now: Timestamp,
-    lock: &str,
 ) -> Result<bool, StoreError> {
-    let Some(mut task) = tasks::find(db, tenant, task, lock).await? else { return Ok(false) };
+    let Some(mut task) = tasks::find_locked(tx, task).await? else { return Ok(false) };
     let done = sqlx::query("DELETE FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3")
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(task.id.to_string())
         .bind(id.to_string())
-        .execute(&mut *db)
+        .execute(&mut **tx)
         .await?;
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    tasks::save(db, tenant, &mut task, now).await?;
+    tasks::save(tx, &mut task, now).await?;
     Ok(true)
 }
 

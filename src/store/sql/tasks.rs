@@ -1,26 +1,25 @@
 //! Tasks: rows, and the changes to them that other nouns bring about.
 
+use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe};
 
 use super::page::Bounds;
 use super::row::{Fields, json, number};
+use super::tx::TenantTx;
 use super::{support, tenants};
-use crate::domain::{Support, Task, TaskId, TaskPatch, TenantId, Timestamp};
+use crate::domain::{Support, Task, TaskId, TaskPatch, Timestamp};
 use crate::store::{Added, Page, StoreError};
 
 pub(super) async fn create(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     task: &Task,
     examples: &[Support],
     max_tasks: usize,
-    lock: &str,
 ) -> Result<Added, StoreError> {
-    tenants::lock(db, tenant, lock).await?;
+    tenants::lock(tx).await?;
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE tenant_id = $1")
-        .bind(tenant.to_string())
-        .fetch_one(&mut *db)
+        .bind(tx.tenant())
+        .fetch_one(&mut **tx)
         .await?;
     if count >= number(max_tasks) {
         return Err(StoreError::Full { what: "tasks", limit: max_tasks });
@@ -30,7 +29,7 @@ pub(super) async fn create(
          latest_version, revision, created_at, updated_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(task.id.to_string())
     .bind(&task.name)
     .bind(task.kind.name())
@@ -43,60 +42,59 @@ pub(super) async fn create(
     .bind(number(task.revision))
     .bind(task.created_at.millis())
     .bind(task.updated_at.millis())
-    .execute(&mut *db)
+    .execute(&mut **tx)
     .await?;
-    support::insert(db, tenant, task.id, examples).await
+    support::insert(tx, task.id, examples).await
 }
 
-/// The task; with the dialect's `lock`, kept as it is until the transaction ends.
-pub(super) async fn find(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    id: TaskId,
-    lock: &str,
-) -> Result<Option<Task>, StoreError> {
+/// The task.
+pub(super) async fn find(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
+    select(tx, id, "").await
+}
+
+/// The task, which stays as it is until the transaction ends.
+pub(super) async fn find_locked(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Option<Task>, StoreError> {
+    let lock = tx.dialect().lock;
+    select(tx, id, lock).await
+}
+
+async fn select(tx: &mut TenantTx<'_>, id: TaskId, lock: &str) -> Result<Option<Task>, StoreError> {
     let statement = format!("SELECT * FROM tasks WHERE tenant_id = $1 AND id = $2{lock}");
     let row =
-        sqlx::query(AssertSqlSafe(statement)).bind(tenant.to_string()).bind(id.to_string()).fetch_optional(db).await?;
+        sqlx::query(AssertSqlSafe(statement)).bind(tx.tenant()).bind(id.to_string()).fetch_optional(&mut **tx).await?;
     row.map(|row| task(&row)).transpose()
 }
 
-pub(super) async fn list(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    page: Page<TaskId>,
-) -> Result<Vec<Task>, StoreError> {
+pub(super) async fn list(tx: &mut TenantTx<'_>, page: Page<TaskId>) -> Result<Vec<Task>, StoreError> {
     let bounds = Bounds::from(page);
     let rows = sqlx::query(
         "SELECT * FROM tasks WHERE tenant_id = $1 AND (created_at, id) < ($2, $3) \
          ORDER BY created_at DESC, id DESC LIMIT $4",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(bounds.created_at)
     .bind(bounds.id)
     .bind(bounds.limit)
-    .fetch_all(db)
+    .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(task).collect()
 }
 
 pub(super) async fn update(
-    db: &mut AnyConnection,
-    tenant: TenantId,
+    tx: &mut TenantTx<'_>,
     id: TaskId,
     patch: TaskPatch,
     revision: Option<u64>,
     now: Timestamp,
-    lock: &str,
 ) -> Result<Option<Task>, StoreError> {
-    let Some(mut task) = find(db, tenant, id, lock).await? else { return Ok(None) };
+    let Some(mut task) = find_locked(tx, id).await? else { return Ok(None) };
     if revision.is_some_and(|revision| revision != task.revision) {
         return Err(StoreError::Conflict);
     }
     add_labels(&mut task, &patch.add_labels);
     task.name = patch.name.unwrap_or(task.name);
     task.metadata = patch.metadata.unwrap_or(task.metadata);
-    save(db, tenant, &mut task, now).await?;
+    save(tx, &mut task, now).await?;
     Ok(Some(task))
 }
 
@@ -112,19 +110,14 @@ pub(super) fn add_labels(task: &mut Task, labels: &[String]) -> bool {
 }
 
 /// Writes what can change of a task that is locked, as its next revision.
-pub(super) async fn save(
-    db: &mut AnyConnection,
-    tenant: TenantId,
-    task: &mut Task,
-    now: Timestamp,
-) -> Result<(), StoreError> {
+pub(super) async fn save(tx: &mut TenantTx<'_>, task: &mut Task, now: Timestamp) -> Result<(), StoreError> {
     task.revision += 1;
     task.updated_at = now;
     sqlx::query(
         "UPDATE tasks SET name = $3, labels = $4, metadata = $5, active_version = $6, latest_version = $7, \
          revision = $8, updated_at = $9 WHERE tenant_id = $1 AND id = $2",
     )
-    .bind(tenant.to_string())
+    .bind(tx.tenant())
     .bind(task.id.to_string())
     .bind(&task.name)
     .bind(json(&task.labels))
@@ -133,17 +126,17 @@ pub(super) async fn save(
     .bind(task.latest_version.map(i64::from))
     .bind(number(task.revision))
     .bind(task.updated_at.millis())
-    .execute(db)
+    .execute(&mut **tx)
     .await?;
     Ok(())
 }
 
 /// What belongs to the task goes with it, by its foreign keys.
-pub(super) async fn delete(db: &mut AnyConnection, tenant: TenantId, id: TaskId) -> Result<bool, StoreError> {
+pub(super) async fn delete(tx: &mut TenantTx<'_>, id: TaskId) -> Result<bool, StoreError> {
     let done = sqlx::query("DELETE FROM tasks WHERE tenant_id = $1 AND id = $2")
-        .bind(tenant.to_string())
+        .bind(tx.tenant())
         .bind(id.to_string())
-        .execute(db)
+        .execute(&mut **tx)
         .await?;
     Ok(done.rows_affected() == 1)
 }

@@ -1,53 +1,55 @@
 //! Tenants and their keys.
 
-use sqlx::AnyConnection;
 use sqlx::any::AnyRow;
 
 use super::row::Fields;
-use crate::domain::{KeyId, KeyRecord, Tenant, TenantId};
+use super::tx::{SystemTx, TenantTx};
+use crate::domain::{KeyId, KeyRecord, Tenant};
 use crate::store::StoreError;
 
-pub(super) async fn create(db: &mut AnyConnection, tenant: &Tenant) -> Result<(), StoreError> {
+pub(super) async fn create(tx: &mut SystemTx<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)")
         .bind(tenant.id.to_string())
         .bind(&tenant.name)
         .bind(tenant.created_at.millis())
-        .execute(db)
+        .execute(&mut **tx)
         .await
         .map_err(|error| taken(error, "a tenant of this name"))?;
     Ok(())
 }
 
-pub(super) async fn find(db: &mut AnyConnection, name: &str) -> Result<Option<Tenant>, StoreError> {
-    let row =
-        sqlx::query("SELECT id, name, created_at FROM tenants WHERE name = $1").bind(name).fetch_optional(db).await?;
+pub(super) async fn find(tx: &mut SystemTx<'_>, name: &str) -> Result<Option<Tenant>, StoreError> {
+    let row = sqlx::query("SELECT id, name, created_at FROM tenants WHERE name = $1")
+        .bind(name)
+        .fetch_optional(&mut **tx)
+        .await?;
     row.map(|row| tenant(&row)).transpose()
 }
 
 /// Makes calls that count a tenant's things wait for each other. A tenant that is not there is
 /// [`sqlx::Error::RowNotFound`]: tenants come from keys, and keys have tenants.
-pub(super) async fn lock(db: &mut AnyConnection, tenant: TenantId, lock: &str) -> Result<(), StoreError> {
-    let statement = format!("SELECT id FROM tenants WHERE id = $1{lock}");
-    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(tenant.to_string()).fetch_one(db).await?;
+pub(super) async fn lock(tx: &mut TenantTx<'_>) -> Result<(), StoreError> {
+    let statement = format!("SELECT id FROM tenants WHERE id = $1{}", tx.dialect().lock);
+    sqlx::query(sqlx::AssertSqlSafe(statement)).bind(tx.tenant()).fetch_one(&mut **tx).await?;
     Ok(())
 }
 
-pub(super) async fn create_key(db: &mut AnyConnection, key: &KeyRecord) -> Result<(), StoreError> {
+pub(super) async fn create_key(tx: &mut SystemTx<'_>, key: &KeyRecord) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO keys (id, tenant_id, digest, created_at) VALUES ($1, $2, $3, $4)")
         .bind(key.id.to_string())
         .bind(key.tenant.to_string())
         .bind(&key.digest[..])
         .bind(key.created_at.millis())
-        .execute(db)
+        .execute(&mut **tx)
         .await
         .map_err(|error| taken(error, "a key of this id"))?;
     Ok(())
 }
 
-pub(super) async fn find_key(db: &mut AnyConnection, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+pub(super) async fn find_key(tx: &mut SystemTx<'_>, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
     let row = sqlx::query("SELECT id, tenant_id, digest, created_at FROM keys WHERE id = $1")
         .bind(id.to_string())
-        .fetch_optional(db)
+        .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| key(&row)).transpose()
 }

@@ -58,6 +58,14 @@ impl Fixture {
         Self { store, config, ids: SeededIds::new(7), millis: AtomicI64::new(1_000), place }
     }
 
+    /// Brings the schema up to date.
+    pub async fn migrate(&self) {
+        match &self.place {
+            Place::Folder(_) => store::migrate(&self.config, None).await.unwrap(),
+            Place::Postgres(database) => database.migrate().await.unwrap(),
+        }
+    }
+
     /// Removes what the story left.
     pub async fn close(self) {
         drop(self.store);
@@ -69,7 +77,11 @@ impl Fixture {
 
     /// The database itself, behind the store's back.
     pub async fn raw(&self) -> AnyConnection {
-        AnyConnection::connect(&self.config.database_url).await.unwrap()
+        let url = match &self.place {
+            Place::Folder(_) => &self.config.database_url,
+            Place::Postgres(database) => &database.owner_url,
+        };
+        AnyConnection::connect(url).await.unwrap()
     }
 
     pub fn ids(&self) -> &dyn IdSource {
@@ -192,7 +204,8 @@ impl Fixture {
     }
 
     pub async fn complete(&self, claim: &Claim, completion: Completion) -> Option<Adaptation> {
-        self.store.complete_adaptation(claim.adaptation.id, claim.adaptation.attempt, completion).await.unwrap()
+        let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
+        self.store.complete_adaptation(claim.tenant, id, attempt, completion).await.unwrap()
     }
 }
 

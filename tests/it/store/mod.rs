@@ -10,6 +10,7 @@ mod isolation;
 mod model;
 mod opening;
 mod queue;
+mod row_level;
 mod support;
 mod tasks;
 mod tenants;

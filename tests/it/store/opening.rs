@@ -26,9 +26,8 @@ pub async fn what_was_written_is_there_after_reopening(fixture: &Fixture) {
 pub async fn a_second_migration_changes_nothing(fixture: &Fixture) {
     let tenant = fixture.tenant("zoo").await;
 
-    let (one, other) = tokio::join!(store::migrate(&fixture.config), store::migrate(&fixture.config));
+    tokio::join!(fixture.migrate(), fixture.migrate());
 
-    one.and(other).unwrap();
     assert_eq!(fixture.store.find_tenant("zoo").await.unwrap().unwrap().id, tenant);
 }
 
@@ -51,12 +50,14 @@ async fn a_store_in_memory_serves_as_one_on_disk() {
 }
 
 #[tokio::test]
-async fn without_migration_the_schema_is_left_as_it_is() {
+async fn without_migration_the_schema_is_left_as_it_is_and_an_old_one_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database_url = format!("sqlite:{}", folder.path().join("imprint.db").display());
     let config = StoreConfig { database_url, migrate_on_start: false, ..StoreConfig::default() };
 
-    let store = store::open(&config).await.unwrap();
+    let refused = store::open(&config).await.err().unwrap();
+    store::migrate(&config, None).await.unwrap();
+    store::open(&config).await.unwrap();
 
-    assert!(matches!(store.find_tenant("zoo").await, Err(StoreError::Database(_))));
+    assert!(matches!(refused, StoreError::OldSchema(1)), "{refused}");
 }

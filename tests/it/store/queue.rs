@@ -24,7 +24,7 @@ pub async fn a_job_runs_from_queue_to_adapter(fixture: &Fixture) {
     assert_eq!(fixture.store.find_adaptation(tenant, job.id).await.unwrap(), Some(job.clone()));
 
     let claim = fixture.claim().await.unwrap();
-    let renewed = fixture.store.renew_lease(job.id, 1, LEASE).await.unwrap();
+    let renewed = fixture.store.renew_lease(tenant, job.id, 1, LEASE).await.unwrap();
     let done = fixture.complete(&claim, success(fixture, task)).await.unwrap();
 
     assert_eq!((claim.tenant, claim.task.id, claim.adaptation.recipe), (tenant, task, job.recipe));
@@ -57,7 +57,7 @@ pub async fn a_lost_job_is_claimed_again_and_its_old_attempt_fenced_out(fixture:
     let taken_over = fixture.claim().await.unwrap();
 
     assert_eq!((taken_over.adaptation.id, taken_over.adaptation.attempt), (lost.adaptation.id, 2));
-    assert!(!fixture.store.renew_lease(lost.adaptation.id, 1, LEASE).await.unwrap());
+    assert!(!fixture.store.renew_lease(tenant, lost.adaptation.id, 1, LEASE).await.unwrap());
     assert_eq!(fixture.complete(&lost, success(fixture, task)).await, None);
     assert_eq!(fixture.complete(&lost, Completion::Failed(failure("late"))).await, None);
     assert_eq!(fixture.complete(&lost, Completion::Retry(failure("late"))).await, None);
@@ -158,7 +158,7 @@ pub async fn a_cancelled_job_is_fenced_out(fixture: &Fixture) {
         assert!(cancelled.finished_at.is_some());
     }
 
-    assert!(!fixture.store.renew_lease(running, 1, LEASE).await.unwrap());
+    assert!(!fixture.store.renew_lease(tenant, running, 1, LEASE).await.unwrap());
     assert_eq!(fixture.complete(&claim, success(fixture, task)).await, None);
     assert_eq!(fixture.store.find_adapter(tenant, task, None).await.unwrap(), None);
     assert!(fixture.claim().await.is_none());
@@ -183,7 +183,7 @@ pub async fn a_deleted_task_fences_out_its_running_job(fixture: &Fixture) {
 
     fixture.store.delete_task(tenant, task).await.unwrap();
 
-    assert!(!fixture.store.renew_lease(claim.adaptation.id, 1, LEASE).await.unwrap());
+    assert!(!fixture.store.renew_lease(tenant, claim.adaptation.id, 1, LEASE).await.unwrap());
     assert_eq!(fixture.complete(&claim, success(fixture, task)).await, None);
 }
 

@@ -12,22 +12,34 @@ use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 pub(super) use postgres::POSTGRES;
 pub(super) use sqlite::SQLITE;
 
+use super::tx::Scope;
 use crate::domain::Timestamp;
 use crate::store::StoreError;
 
 /// The words of one database.
 #[derive(Debug)]
 pub(super) struct Dialect {
-    /// Starts a transaction that is going to write.
-    pub(super) begin: &'static str,
+    /// Starts a transaction about somebody's rows.
+    pub(super) begin: fn(Access, Scope) -> String,
+    /// Makes the transaction under way one about somebody else's rows; nothing to do where the database does not look.
+    pub(super) enter: fn(Scope) -> Option<String>,
     /// Ends a `SELECT` so that its row stays as it is until the transaction ends.
     pub(super) lock: &'static str,
     /// Ends the `SELECT` of a claim on `adaptations AS a`: as `lock`, but passes over rows that others hold.
     pub(super) lock_free_job: &'static str,
     /// The database's time in milliseconds since 1970, as an expression.
     pub(super) clock: &'static str,
+    /// Whether it has roles: one that owns the tables, and one that the server runs as.
+    pub(super) has_roles: bool,
     /// The schema's history.
     pub(super) migrations: Migrator,
+}
+
+/// What a transaction is going to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Access {
+    Read,
+    Write,
 }
 
 /// Connections that may write, and connections that need not.

@@ -1,24 +1,34 @@
 //! Postgres: any number of server processes on one database.
 //!
+//! The server runs as a role that neither owns the tables nor is a superuser, so that row level security binds it: see
+//! `migrations/postgres/0006_row_level_security.sql` for the policies, and [`check_role`] for who is turned away.
+//!
 //! Deliberately absent: retries. Row locks are taken in one order, and a transaction that the server cut off (a
 //! timeout, a restart) is the caller's to repeat.
 
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AssertSqlSafe, Executor};
+use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
 
-use super::{Dialect, Pools};
+use super::{Access, Dialect, Pools};
 use crate::config::StoreConfig;
 use crate::store::StoreError;
+use crate::store::sql::tx::Scope;
 
 pub(in crate::store::sql) static POSTGRES: Dialect = Dialect {
-    begin: "BEGIN",
+    // One message, and so one journey to the server. The words are ours: an id or a name.
+    begin: |access, scope| match access {
+        Access::Read => format!("BEGIN READ ONLY; {}", enter(scope)),
+        Access::Write => format!("BEGIN; {}", enter(scope)),
+    },
+    enter: |scope| Some(enter(scope)),
     // Not FOR UPDATE: rows that point at this one may come meanwhile.
     lock: " FOR NO KEY UPDATE",
     lock_free_job: " FOR UPDATE OF a SKIP LOCKED",
     // Not now(), which stands still from the transaction's start.
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
+    has_roles: true,
     migrations: sqlx::migrate!("migrations/postgres"),
 };
 
@@ -48,4 +58,49 @@ async fn prepare(db: &mut AnyConnection, statement_timeout_ms: u64) -> Result<()
     );
     db.execute(AssertSqlSafe(settings)).await?;
     Ok(())
+}
+
+/// The words by which a transaction says whose rows it is about.
+fn enter(scope: Scope) -> String {
+    format!("SET LOCAL imprint.scope = '{}'", scope.word())
+}
+
+/// Lets a role read and write rows, and look at the schema's history.
+pub(in crate::store::sql) async fn let_in(db: &mut AnyConnection, role: &str) -> Result<(), StoreError> {
+    let names = sqlx::query("SELECT quote_ident($1) AS role, quote_ident(current_schema()) AS schema").bind(role);
+    let names = names.fetch_one(&mut *db).await?;
+    let (role, schema): (String, String) = (names.try_get("role")?, names.try_get("schema")?);
+    // One message is one transaction. The lock: grants of two processes at once get in each other's way.
+    let statement = format!(
+        "SELECT pg_advisory_xact_lock(7241); GRANT USAGE ON SCHEMA {schema} TO {role}; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO {role}; \
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}; \
+         REVOKE INSERT, UPDATE, DELETE ON _sqlx_migrations FROM {role}"
+    );
+    db.execute(AssertSqlSafe(statement)).await?;
+    Ok(())
+}
+
+/// Refuses a role that the policies do not bind, and a table that has none.
+pub(in crate::store::sql) async fn check_role(db: &mut AnyConnection) -> Result<(), StoreError> {
+    let row = sqlx::query(
+        "SELECT CAST(current_user AS TEXT) AS role, CASE \
+         WHEN EXISTS (SELECT 1 FROM pg_roles AS r WHERE r.rolsuper AND pg_has_role(r.oid, 'MEMBER')) \
+         THEN 'is a superuser' \
+         WHEN EXISTS (SELECT 1 FROM pg_roles AS r WHERE r.rolbypassrls AND pg_has_role(r.oid, 'MEMBER')) \
+         THEN 'may bypass row level security' \
+         WHEN EXISTS (SELECT 1 FROM pg_class AS c WHERE c.relnamespace = CAST(current_schema() AS regnamespace) \
+         AND c.relkind = 'r' AND pg_has_role(c.relowner, 'MEMBER')) \
+         THEN 'owns the tables' \
+         WHEN EXISTS (SELECT 1 FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid \
+         WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind = 'r' \
+         AND a.attname = 'tenant_id' AND NOT (c.relrowsecurity AND c.relforcerowsecurity)) \
+         THEN 'meets a table without row level security' END AS why",
+    )
+    .fetch_one(db)
+    .await?;
+    match row.try_get::<Option<String>, _>("why")? {
+        Some(why) => Err(StoreError::Privileged { role: row.try_get("role")?, why }),
+        None => Ok(()),
+    }
 }

@@ -10,15 +10,20 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyConnection, AnyPool, Executor};
 
-use super::{Dialect, Pools};
+use super::{Access, Dialect, Pools};
 use crate::config::StoreConfig;
 use crate::store::StoreError;
 
 pub(in crate::store::sql) static SQLITE: Dialect = Dialect {
-    begin: "BEGIN IMMEDIATE",
+    begin: |access, _| match access {
+        Access::Read => "BEGIN".to_owned(),
+        Access::Write => "BEGIN IMMEDIATE".to_owned(),
+    },
+    enter: |_| None,
     lock: "",
     lock_free_job: "",
     clock: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+    has_roles: false,
     migrations: sqlx::migrate!("migrations/sqlite"),
 };
 
