@@ -97,6 +97,14 @@ pub enum LearnerConfig {
         /// Number of outputs.
         way: usize,
     },
+    /// Several θ under one learner, chosen between by the support set (after Yao et al. 2019, arXiv:1905.05301, and Vuorio
+    /// et al. 2019, arXiv:1910.13616).
+    Experts {
+        /// How many.
+        experts: usize,
+        /// The learner.
+        of: Box<LearnerConfig>,
+    },
     /// Nearest class mean in squared Euclidean distance (Snell et al. 2017, arXiv:1703.05175).
     Protonet {},
     /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
@@ -105,7 +113,7 @@ pub enum LearnerConfig {
 
 impl LearnerConfig {
     /// The name that the field knows it by.
-    pub const fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Maml { head_init: HeadInit::Prototype {}, .. } => "proto_maml",
             Self::Maml { order: GradOrder::Second, .. } => "maml",
@@ -117,14 +125,32 @@ impl LearnerConfig {
             Self::Cavia { .. } => "cavia",
             Self::LearnedOptimizer { .. } => "learned_optimizer",
             Self::FineTune { .. } => "fine_tune",
+            Self::Experts { .. } => "experts",
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
         }
     }
 
-    /// Inner steps by default; `None` for learners that solve in closed form.
-    pub const fn inner_steps(&self) -> Option<u32> {
+    /// The learner under which tasks adapt: an expert's, or itself.
+    pub fn single(&self) -> &Self {
         match self {
+            Self::Experts { of, .. } => of.single(),
+            other => other,
+        }
+    }
+
+    /// How many θ there are.
+    pub const fn experts(&self) -> usize {
+        match self {
+            Self::Experts { experts, .. } => *experts,
+            _ => 1,
+        }
+    }
+
+    /// Inner steps by default; `None` for learners that solve in closed form.
+    pub fn inner_steps(&self) -> Option<u32> {
+        match self {
+            Self::Experts { of, .. } => of.inner_steps(),
             Self::Maml { inner_steps, .. }
             | Self::Anil { inner_steps, .. }
             | Self::MetaSgd { inner_steps, .. }
@@ -138,8 +164,9 @@ impl LearnerConfig {
     }
 
     /// Where the head's gradient steps start from; `None` if it takes none.
-    pub const fn head_init(&self) -> Option<HeadInit> {
+    pub fn head_init(&self) -> Option<HeadInit> {
         match self {
+            Self::Experts { of, .. } => of.head_init(),
             Self::Maml { head_init, .. }
             | Self::Anil { head_init, .. }
             | Self::MetaSgd { head_init, .. }
@@ -152,8 +179,8 @@ impl LearnerConfig {
     }
 
     /// The only way that this learner can serve; `None` if any number of classes will do.
-    pub const fn fixed_way(&self) -> Option<usize> {
-        match (self, self.head_init()) {
+    pub fn fixed_way(&self) -> Option<usize> {
+        match (self.single(), self.head_init()) {
             (Self::Cavia { way, .. }, _) => Some(*way),
             (_, Some(HeadInit::Learned { way })) => Some(way),
             _ => None,
@@ -162,12 +189,12 @@ impl LearnerConfig {
 
     /// Whether unlabelled rows help it: closed forms of classes are solved for again with what they say of such rows.
     pub fn takes_unlabelled(&self, kind: Kind) -> bool {
-        kind == Kind::Classification && matches!(self, Self::Protonet {} | Self::R2d2 {})
+        kind == Kind::Classification && matches!(self.single(), Self::Protonet {} | Self::R2d2 {})
     }
 
     /// Whether tasks get features of their own, so that running statistics of θ's are not theirs.
-    pub const fn adapts_features(&self) -> bool {
-        !matches!(self, Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {})
+    pub fn adapts_features(&self) -> bool {
+        !matches!(self.single(), Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {})
     }
 }
 

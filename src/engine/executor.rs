@@ -95,8 +95,9 @@ fn open_adapter(model: &Model, sha256: &str, adapter: &AdapterBlob) -> Result<Pa
             shape.len() == 2 && shape[1] == model.net.backbone.width() as i64 && tensors.contains("head.bias")
         }
         "head.bias" => shape.len() == 1 && outputs.as_ref().is_ok_and(|outputs| *outputs == Some(shape[0])),
+        "expert" => shape.is_empty(),
         _ if name.starts_with("stats.") => shape.len() == 1,
-        _ => model.theta.get(name).is_ok_and(|own| own.size() == shape),
+        _ => model.shape_of(name).is_ok_and(|own| own == shape),
     };
     for (name, tensor) in tensors.iter() {
         if !fits(name, &tensor.size()) {

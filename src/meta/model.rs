@@ -62,7 +62,7 @@ impl Model {
             BackboneConfig::Mlp { .. } => Norm::Support, // no layer asks
         };
         let learner = &architecture.learner;
-        let prototypes = matches!(learner, LearnerConfig::Protonet {})
+        let prototypes = matches!(learner.single(), LearnerConfig::Protonet {})
             || matches!(learner.head_init(), Some(HeadInit::Prototype {}));
         if prototypes && architecture.kind == Kind::Regression {
             return Err(format!("{} has no regression: there are no class means", learner.name()));
@@ -73,6 +73,12 @@ impl Model {
                 "{name} adapts the features, and running statistics are those of θ: set norm = \"support\""
             ));
         }
+        if let LearnerConfig::Experts { experts, of } = learner {
+            let brings_a_gradient = matches!(**of, LearnerConfig::Reptile { .. } | LearnerConfig::FineTune { .. });
+            if *experts < 2 || of.experts() > 1 || brings_a_gradient {
+                return Err("experts are at least two, of one learner that follows the query loss".to_owned());
+            }
+        }
         if learner.inner_steps() == Some(0) {
             return Err("inner_steps must be at least 1".to_owned());
         }
@@ -81,6 +87,15 @@ impl Model {
     }
 
     fn initial_theta(&self, rng: &mut ChaCha8Rng) -> Result<Params> {
+        let experts = self.architecture.learner.experts();
+        if experts == 1 {
+            return self.one_theta(rng)?.to_device(self.device);
+        }
+        let each = (0..experts).map(|_| self.one_theta(rng)).collect::<Result<Vec<_>>>()?;
+        learner::side_by_side(&each)?.to_device(self.device)
+    }
+
+    fn one_theta(&self, rng: &mut ChaCha8Rng) -> Result<Params> {
         let backbone =
             self.net.backbone.init(rng)?.into_iter().map(|(name, tensor)| (format!("backbone.{name}"), tensor));
         let mut theta: Params = backbone.collect();
@@ -92,12 +107,25 @@ impl Model {
                 theta.insert(format!("stats.{layer}.var"), init::constant(&channels, 1.0)?);
             }
         }
-        theta.to_device(self.device)
+        Ok(theta)
+    }
+
+    /// The running statistics in θ.
+    pub fn statistics(&self) -> Params {
+        self.theta.filtered(is_statistic)
     }
 
     /// θ without the running statistics: what gradients are taken of.
     pub fn trainable(&self) -> Params {
-        self.theta.filtered(|name| !name.starts_with("stats."))
+        self.theta.filtered(|name| !is_statistic(name))
+    }
+
+    /// Shape of a parameter of θ; where θ is several, of one of them.
+    pub fn shape_of(&self, name: &str) -> Result<Vec<i64>> {
+        if self.architecture.learner.experts() > 1 {
+            return Ok(self.theta.get(&format!("experts.{name}"))?.size()[1..].to_vec());
+        }
+        Ok(self.theta.get(name)?.size())
     }
 
     /// Checks that `theta` has the names and shapes that this architecture asks for.
@@ -143,6 +171,10 @@ impl Model {
     pub fn theta_bytes(&self) -> Result<Vec<u8>> {
         checkpoint::to_bytes(&self.theta, &[])
     }
+}
+
+fn is_statistic(name: &str) -> bool {
+    name.starts_with("stats.") || name.starts_with("experts.stats.")
 }
 
 /// `[1, Q, N]` to plain values.

@@ -55,7 +55,7 @@ fn move_theta(
     support: &Support,
     query: &Query,
 ) -> Result<(Measured, Params), TensorError> {
-    let statistics = model.theta.filtered(|name| name.starts_with("stats."));
+    let statistics = model.statistics();
     let leaves = model.trainable().leaves()?;
     let theta = leaves.overlaid(&statistics);
     let progress = step as f64 / config.outer.steps as f64;

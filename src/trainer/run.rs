@@ -236,7 +236,10 @@ impl Run {
     /// θ's parameters that are no weights of the network, each as its mean.
     fn learned(&self) -> Result<Vec<(String, f64)>, TrainError> {
         let weights = ["backbone.", "stats.", "head.weight", "head.bias", "optimizer.", "context."];
-        let others = self.model.theta.filtered(|name| !weights.iter().any(|weight| name.starts_with(weight)));
+        let others = self.model.theta.filtered(|name| {
+            let own = name.strip_prefix("experts.").unwrap_or(name);
+            !weights.iter().any(|weight| own.starts_with(weight))
+        });
         let means = others.iter().map(|(name, tensor)| {
             let values = bridge::values(tensor)?;
             Ok((name.to_owned(), values.iter().copied().map(f64::from).sum::<f64>() / values.len() as f64))

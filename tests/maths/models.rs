@@ -27,6 +27,8 @@ pub fn learners() -> Vec<LearnerConfig> {
         LearnerConfig::Cavia { inner_steps, inner_lr, order: second, contexts: 4, way: 3 },
         LearnerConfig::LearnedOptimizer { inner_steps, hidden: 6, head_init: shared },
         LearnerConfig::FineTune { inner_steps, inner_lr, way: 3 },
+        LearnerConfig::Experts { experts: 2, of: Box::new(maml(second, shared)) },
+        LearnerConfig::Experts { experts: 3, of: Box::new(LearnerConfig::R2d2 {}) },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
     ];
@@ -44,6 +46,7 @@ fn listed(learner: &LearnerConfig) -> bool {
         | LearnerConfig::Cavia { .. }
         | LearnerConfig::LearnedOptimizer { .. }
         | LearnerConfig::FineTune { .. }
+        | LearnerConfig::Experts { .. }
         | LearnerConfig::Protonet {}
         | LearnerConfig::R2d2 {} => true,
     }

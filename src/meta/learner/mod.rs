@@ -10,6 +10,7 @@
 //! | [`anil`] | head only | gradient steps |
 //! | [`cavia`] | one layer's offset or scale | gradient steps on a few context parameters |
 //! | [`fine_tune`] | every parameter | gradient steps; trained without any |
+//! | [`experts`] | what its learner's holds, and a number | choosing between several θ, then as its learner does |
 //! | [`protonet`] | head only | class means |
 //! | [`r2d2`] | head only | ridge regression |
 //!
@@ -22,6 +23,7 @@
 mod anil;
 mod cavia;
 mod closed_form;
+mod experts;
 mod fine_tune;
 mod inner;
 mod learned_optimizer;
@@ -32,6 +34,7 @@ mod protonet;
 mod r2d2;
 mod reptile;
 
+pub(super) use experts::side_by_side;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
@@ -104,7 +107,7 @@ impl Net {
 /// What a learner leaves behind for T support sets: tensors with a leading T that take the place of θ's.
 ///
 /// `head.weight` `[T, N, D]` and `head.bias` `[T, N]` from all learners but those whose tasks share a head; `stats.*` if
-/// the support set's statistics are to be used; every other parameter only from learners that adapt it. Padded classes
+/// the support set's statistics are to be used; `expert` `[T]` if θ is several; every other parameter only from learners that adapt it. Padded classes
 /// have a bias of −∞.
 pub struct Adapted {
     /// By θ's names.
@@ -174,7 +177,7 @@ pub fn predict(
     mask: Option<&Tensor>,
     phase: Phase,
 ) -> Result<(Tensor, Params)> {
-    let params = theta.overlaid(adapted);
+    let params = experts::chosen(theta, adapted)?.overlaid(adapted);
     let (features, computed) = net.query_features(&params, x, mask, phase)?;
     Ok((ops::linear(&features, &params.scope("head"))?, computed))
 }
@@ -214,6 +217,7 @@ pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
         LearnerConfig::FineTune { inner_steps, inner_lr, way } => {
             Box::new(fine_tune::FineTune::new(inner_steps, inner_lr, way))
         }
+        LearnerConfig::Experts { experts, ref of } => Box::new(experts::Experts { experts, of: build(of) }),
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
     }
