@@ -152,7 +152,7 @@ impl Search {
         let config = plan.trial(trial, steps)?;
         let tasks = task::open(&config.task, &self.data).map_err(TrainError::from)?;
         let run_dir = folder.join(format!("rung-{rung}-trial-{trial}"));
-        let mut run = Run::open(config, tasks, &run_dir, Begin::Resume, Device::Cpu)?;
+        let mut run = Run::open(config, tasks, &run_dir, Begin::Resume, None, Device::Cpu)?;
         let mut progress = Progress::new(steps, run.steps(), Arc::clone(interrupted));
         let stop = run.train(&mut progress);
         progress.clear();

@@ -10,7 +10,7 @@ use super::tensorboard::{EventLog, Logged};
 use super::{CliError, eval, out};
 use crate::domain::{Figure, Recipe, SystemClock};
 use crate::meta::task::{self, Split, TaskDistribution};
-use crate::meta::{Model, Phase};
+use crate::meta::{Model, Phase, bundle};
 use crate::trainer::{Begin, Measurement, Run, Stop, TrainConfig, TrainError};
 
 /// Meta-trains a base model and writes its bundle.
@@ -39,6 +39,10 @@ pub struct Train {
     /// Continues from the checkpoint, if there is one.
     #[arg(long)]
     resume: bool,
+
+    /// Goes on from the base model in this folder, when there are more tasks than it was trained on: its θ is the first one.
+    #[arg(long = "continue", value_name = "BUNDLE")]
+    continues: Option<PathBuf>,
 
     /// Begins anew, though there is a checkpoint.
     #[arg(long, conflicts_with = "resume")]
@@ -73,6 +77,9 @@ impl Train {
         config.outer.steps = self.steps.unwrap_or(config.outer.steps);
         config.outer.lr = self.lr.unwrap_or(config.outer.lr);
         tch::set_num_threads(super::threads(self.threads));
+        let earlier = self.continues.as_ref().map(|folder| bundle::load(folder, Device::Cpu)).transpose();
+        let earlier = earlier.map_err(TrainError::from)?;
+        config.continues = earlier.as_ref().map(|(base, _)| base.manifest.theta_sha256.clone());
         let tasks = task::open(&config.task, &self.data).map_err(TrainError::from)?;
         for split in [Split::Train, Split::Validation, Split::Test] {
             out::note(tasks.describe(split));
@@ -87,7 +94,7 @@ impl Train {
             (_, true) => Begin::Restart,
             _ => Begin::New,
         };
-        let mut run = Run::open(config, tasks, &run_dir, begin, Device::Cpu)?;
+        let mut run = Run::open(config, tasks, &run_dir, begin, earlier.as_ref().map(|(_, model)| model), Device::Cpu)?;
         if run.steps() > 0 {
             out::note(format!("resumed at step {} of {steps}", run.steps()));
         }

@@ -34,6 +34,9 @@ pub struct TrainConfig {
     pub validation: ValidationConfig,
     /// What one request may ask of the base model.
     pub limits: Limits,
+    /// SHA-256 of the θ that training starts from; a fresh one without it. `--continue` sets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<String>,
 }
 
 /// How large episodes are; lower and upper bounds are included.

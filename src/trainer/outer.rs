@@ -99,5 +99,5 @@ pub(super) fn average(
 ) -> Result<Params, TensorError> {
     let Some(share) = config.average else { return Ok(theta.shallow_clone()) };
     let share = share.min(step as f64 / (step as f64 + 10.0));
-    average.zip_with(theta, |old, new| Ok((old * share).f_add(&(new * (1.0 - share)))?))
+    average.zip_with(theta, |old, new| Ok(old.f_add(&((new - old) * (1.0 - share)))?))
 }

@@ -97,7 +97,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts at θ's initial value, or at the checkpoint in `run_dir`.
+    /// Starts at θ's initial value, which is that of `earlier` if there is one, or at the checkpoint in `run_dir`.
     ///
     /// # Errors
     /// Before anything is computed: [`TrainError::ExistingRun`], [`TrainError::OtherRun`], or what is wrong with the
@@ -107,6 +107,7 @@ impl Run {
         tasks: Box<dyn TaskDistribution>,
         run_dir: &Path,
         begin: Begin,
+        earlier: Option<&Model>,
         device: Device,
     ) -> Result<Self, TrainError> {
         tasks.check(Split::Train, &config.episode.spec())?;
@@ -119,7 +120,16 @@ impl Run {
             backbone: config.backbone.clone(),
             learner: config.learner.clone(),
         };
-        let mut model = Model::fresh(architecture, config.seed, device).map_err(TrainError::Architecture)?;
+        let mut model = match earlier {
+            Some(earlier) if earlier.architecture != architecture => {
+                let reason =
+                    "a base model goes on with the input, backbone and learner that it has: the training file's differ";
+                return Err(TrainError::Architecture(reason.to_owned()));
+            }
+            Some(earlier) => Model::with_theta(architecture, earlier.theta.to_device(device)?, device),
+            None => Model::fresh(architecture, config.seed, device),
+        }
+        .map_err(TrainError::Architecture)?;
         std::fs::create_dir_all(run_dir).map_err(|source| TrainError::File { path: run_dir.to_owned(), source })?;
         let checkpoint = run_dir.join("checkpoint.safetensors");
         if begin == Begin::New && checkpoint.exists() {

@@ -219,6 +219,30 @@ fn an_earlier_run_is_neither_replaced_unasked_nor_resumed_with_other_settings() 
     assert!(anew.status.success(), "{}", said(&anew));
 }
 
+#[test]
+fn a_base_model_goes_on_with_its_theta_and_with_nothing_but_its_architecture() {
+    let folder = folder();
+    let folder = folder.path();
+    train(folder, "first", &["--steps", "10"]).output().unwrap();
+
+    let went_on = ["--steps", "1", "--lr", "1e-30", "--continue", "models/first/strokes"];
+    let went_on = train(folder, "second", &went_on).output().unwrap();
+    let training = fs::read_to_string(folder.join("strokes.toml")).unwrap();
+    fs::write(folder.join("strokes.toml"), training.replace("filters = 8", "filters = 4")).unwrap();
+    let other = train(folder, "third", &["--continue", "models/first/strokes"]).output().unwrap();
+
+    assert!(went_on.status.success(), "{}", said(&went_on));
+    let ((first, before), (second, after)) = (bundle(folder, "first"), bundle(folder, "second"));
+    let weights = |theta: &[u8]| {
+        let file = safetensors::SafeTensors::deserialize(theta).unwrap();
+        file.tensor("backbone.conv0.weight").unwrap().data().to_vec()
+    };
+    assert_eq!(weights(&first), weights(&second));
+    assert_eq!(after["provenance"]["config"]["continues"], before["theta_sha256"]);
+    assert_eq!(other.status.code(), Some(1));
+    assert!(said(&other).contains("the training file's differ"), "{}", said(&other));
+}
+
 /// A training file for lines, and a space around it.
 fn lines(folder: &Path) {
     let training = r#"
