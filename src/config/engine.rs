@@ -21,13 +21,28 @@ pub struct EngineConfig {
     pub workers: usize,
 
     /// Commands that may wait for a worker; one more is answered 503.
-    #[arg(long, env = "IMPRINT_ENGINE_QUEUE", default_value_t = 256)]
+    #[arg(long, env = "IMPRINT_ENGINE_QUEUE", default_value_t = 1024)]
     pub engine_queue: usize,
+
+    /// Commands of one tenant that may wait for a worker; one more is answered 429.
+    #[arg(long, env = "IMPRINT_ENGINE_QUEUE_PER_TENANT", default_value_t = 256)]
+    pub engine_queue_per_tenant: usize,
+
+    /// Rows of several tenants' commands that go through a backbone together.
+    #[arg(long, env = "IMPRINT_BATCH_ROWS", default_value_t = 128)]
+    pub batch_rows: usize,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { models: PathBuf::from("models"), device: DeviceSetting::Auto, workers: 0, engine_queue: 256 }
+        Self {
+            models: PathBuf::from("models"),
+            device: DeviceSetting::Auto,
+            workers: 0,
+            engine_queue: 1024,
+            engine_queue_per_tenant: 256,
+            batch_rows: 128,
+        }
     }
 }
 

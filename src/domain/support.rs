@@ -104,6 +104,16 @@ impl SupportSet {
         Ok(Self { unlabelled: Some(rows.picked(&order)), hash, ..self })
     }
 
+    /// The same set, row by row in its order, seen as other numbers: features in the place of inputs.
+    ///
+    /// # Panics
+    /// If there are not as many rows as the set has.
+    #[must_use]
+    pub fn with_rows(&self, inputs: Rows, unlabelled: Option<Rows>) -> Self {
+        assert_eq!(inputs.len(), self.inputs.len(), "one row of features for each row");
+        Self { inputs, unlabelled, targets: self.targets.clone(), order: self.order.clone(), hash: self.hash.clone() }
+    }
+
     /// Rows in canonical order.
     pub fn inputs(&self) -> &Rows {
         &self.inputs

@@ -1,29 +1,78 @@
 //! What travels from the async side to a worker.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tracing::Span;
 
+use super::plan::Shape;
 use super::{Adapted, EngineError};
-use crate::domain::{AdapterBlob, Outputs, Recipe, Rows, SupportSet};
+use crate::domain::{AdapterBlob, Outputs, Recipe, Rows, SupportSet, TenantId};
 
-/// Where an answer goes.
-pub(super) type Reply<T> = oneshot::Sender<Result<T, EngineError>>;
+/// For whom work is done, how soon, and until when it is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whose turn it takes.
+    pub tenant: TenantId,
+    /// Whether somebody waits for it.
+    pub urgency: Urgency,
+    /// After this it is not computed any more.
+    pub deadline: Option<Instant>,
+}
+
+/// Whether somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody does.
+    Interactive,
+    /// When there is nothing else to do.
+    Bulk,
+}
+
+impl Origin {
+    /// Work that somebody waits for, for as long as it takes.
+    pub const fn interactive(tenant: TenantId) -> Self {
+        Self { tenant, urgency: Urgency::Interactive, deadline: None }
+    }
+}
 
 /// Work, and by whom it is waited for.
 pub(super) struct Command {
+    pub(super) origin: Origin,
     pub(super) work: Work,
+    /// What the planner has to know of it.
+    pub(super) shape: Shape,
+    /// Multiply-adds that it takes.
+    pub(super) cost: u64,
+    pub(super) reply: oneshot::Sender<Result<Answer, EngineError>>,
+    /// Set when nobody waits for the answer any more.
+    pub(super) is_abandoned: Arc<AtomicBool>,
     /// The request's span: what a worker logs belongs to it.
     pub(super) span: Span,
     pub(super) queued_at: Instant,
 }
 
-/// One computation. `base` is the index of a loaded base model.
+/// One computation.
 pub(super) enum Work {
-    Adapt { base: usize, support: SupportSet, recipe: Recipe, reply: Reply<Adapted> },
-    Predict { base: usize, adapter: AdapterBlob, query: Rows, reply: Reply<Outputs> },
-    AdaptPredict { base: usize, support: SupportSet, recipe: Recipe, query: Rows, reply: Reply<(Adapted, Outputs)> },
+    /// An inner loop, and predictions with what it leaves if there is a query.
+    Adapt {
+        support: SupportSet,
+        recipe: Recipe,
+        query: Option<Rows>,
+    },
+    Predict {
+        adapter: AdapterBlob,
+        query: Rows,
+    },
+}
+
+/// What work leaves: an adapter from [`Work::Adapt`], outputs wherever there is a query.
+#[derive(Debug, PartialEq)]
+pub(super) struct Answer {
+    pub(super) adapted: Option<Adapted>,
+    pub(super) outputs: Option<Outputs>,
 }
 
 /// Which commands go first.
@@ -31,22 +80,53 @@ pub(super) enum Work {
 pub(super) enum Lane {
     Predict,
     Adapt,
+    Bulk,
 }
 
-impl Work {
-    pub(super) fn lane(&self) -> Lane {
+impl Lane {
+    pub(super) const ALL: [Self; 3] = [Self::Predict, Self::Adapt, Self::Bulk];
+
+    pub(super) const fn name(self) -> &'static str {
         match self {
-            Self::Predict { .. } => Lane::Predict,
-            Self::Adapt { .. } | Self::AdaptPredict { .. } => Lane::Adapt,
+            Self::Predict => "predict",
+            Self::Adapt => "adapt",
+            Self::Bulk => "bulk",
+        }
+    }
+}
+
+impl Command {
+    pub(super) fn lane(&self) -> Lane {
+        match (self.origin.urgency, &self.work) {
+            (Urgency::Bulk, _) => Lane::Bulk,
+            (Urgency::Interactive, Work::Predict { .. }) => Lane::Predict,
+            (Urgency::Interactive, Work::Adapt { .. }) => Lane::Adapt,
         }
     }
 
-    /// Whether nobody waits for the answer any more.
-    pub(super) fn is_abandoned(&self) -> bool {
+    /// Whether somebody still waits for the answer.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.is_abandoned.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.origin.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    /// A failed send is a client that left while its answer was made.
+    pub(super) fn answer(self, answer: Result<Answer, EngineError>) {
+        let _ = self.reply.send(answer);
+    }
+}
+
+impl Work {
+    /// Rows that the backbone sees.
+    pub(super) fn rows(&self) -> usize {
         match self {
-            Self::Adapt { reply, .. } => reply.is_closed(),
-            Self::Predict { reply, .. } => reply.is_closed(),
-            Self::AdaptPredict { reply, .. } => reply.is_closed(),
+            Self::Adapt { support, query, .. } => {
+                support.len() + support.unlabelled().map_or(0, Rows::len) + query.as_ref().map_or(0, Rows::len)
+            }
+            Self::Predict { query, .. } => query.len(),
         }
     }
 }

@@ -4,17 +4,20 @@ use std::sync::Arc;
 
 use tch::Device;
 
-use super::{Adapted, EngineError};
+use super::command::{Answer, Command, Work};
+use super::{Adapted, EngineError, shared};
 use crate::domain::{AdapterBlob, BaseModel, Outputs, Recipe, Rows, SupportSet};
 use crate::meta::bundle::BundleError;
 use crate::meta::model::Architecture;
+use crate::meta::split::{Split, Tiling};
 use crate::meta::{Model, Phase};
 use crate::nn::{Params, TensorError, checkpoint, grad};
 
 /// The computations of a worker.
 pub(super) trait Executor {
-    fn adapt(&mut self, base: usize, support: &SupportSet, recipe: &Recipe) -> Result<Adapted, EngineError>;
-    fn predict(&mut self, base: usize, adapter: &AdapterBlob, query: &Rows) -> Result<Outputs, EngineError>;
+    /// One answer a command, in order. More than one command only on one base model, and only if their shapes say that
+    /// they are shared; each answer is what the command gets alone.
+    fn run(&mut self, batch: &[Command]) -> Vec<Result<Answer, EngineError>>;
 }
 
 /// A base model as plain values, from which each worker makes its own.
@@ -22,41 +25,95 @@ pub(super) struct Blueprint {
     architecture: Architecture,
     sha256: String,
     theta: Arc<[u8]>,
+    /// How many rows its trunk takes at a time without their numbers changing; `None` if no features are shared.
+    tiling: Option<Tiling>,
 }
 
 impl Blueprint {
     pub(super) fn new(base: &BaseModel, model: &Model) -> Result<Self, BundleError> {
-        let theta = model.theta_bytes().map_err(|error| BundleError::Mismatch {
-            path: base.manifest.name.clone().into(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { architecture: model.architecture.clone(), sha256: base.sha256.clone(), theta: theta.into() })
+        let mismatch = |reason: String| BundleError::Mismatch { path: base.manifest.name.clone().into(), reason };
+        let theta = model.theta_bytes().map_err(|error| mismatch(error.to_string()))?;
+        let tiling = Split::of(model).map(|split| split.trunk.find_tiling()).transpose();
+        let tiling = tiling.map_err(|error| mismatch(error.to_string()))?;
+        let (architecture, sha256) = (model.architecture.clone(), base.sha256.clone());
+        Ok(Self { architecture, sha256, theta: theta.into(), tiling })
+    }
+
+    /// Whether commands on it may go together.
+    pub(super) fn is_shared(&self) -> bool {
+        self.tiling.is_some()
     }
 
     /// # Panics
     /// If libtorch refuses what it took when the bundle was loaded.
-    fn build(&self, device: Device) -> Model {
+    fn build(&self, device: Device) -> Base {
         let theta = checkpoint::from_bytes(&self.theta, device).expect("these bytes were just written from a loaded θ");
-        Model::with_theta(self.architecture.clone(), theta, device).expect("this architecture was just loaded")
+        let model =
+            Model::with_theta(self.architecture.clone(), theta, device).expect("this architecture was just loaded");
+        let split = Split::of(&model).zip(self.tiling).map(|(split, tiling)| split.with_tiling(tiling));
+        Base { model, sha256: self.sha256.clone(), split }
     }
 }
 
-/// Base models on a worker's device, with their identities.
+/// A base model on a worker's device.
+pub(super) struct Base {
+    pub(super) model: Model,
+    pub(super) sha256: String,
+    /// The same in two parts, if no task changes its features.
+    pub(super) split: Option<Split>,
+}
+
+/// All base models on a worker's device.
 pub(super) struct Tensors {
-    models: Vec<(Model, String)>,
+    bases: Vec<Base>,
 }
 
 impl Tensors {
     pub(super) fn new(blueprints: &[Blueprint], device: Device) -> Self {
         // One computation, one thread: workers are the parallelism, and one thread's sums have one order.
         tch::set_num_threads(1);
-        Self { models: blueprints.iter().map(|print| (print.build(device), print.sha256.clone())).collect() }
+        Self { bases: blueprints.iter().map(|print| print.build(device)).collect() }
     }
 }
 
 impl Executor for Tensors {
-    fn adapt(&mut self, base: usize, support: &SupportSet, recipe: &Recipe) -> Result<Adapted, EngineError> {
-        let (model, sha256) = &self.models[base];
+    fn run(&mut self, batch: &[Command]) -> Vec<Result<Answer, EngineError>> {
+        let Some(first) = batch.first() else { return Vec::new() };
+        let base = &self.bases[first.shape.base];
+        match &base.split {
+            Some(split) => shared::run(base, split, batch),
+            None => batch.iter().map(|command| base.compute(command)).collect(),
+        }
+    }
+}
+
+impl Base {
+    /// A command by itself, on a model whose features are each task's own.
+    fn compute(&self, command: &Command) -> Result<Answer, EngineError> {
+        let _entered = command.span.enter();
+        match &command.work {
+            Work::Adapt { support, recipe, query } => {
+                let _interrupt = grad::interrupted_by(&command.is_abandoned);
+                let (adapted, tensors) = self.adapt(&self.model, support, support, recipe)?;
+                let outputs = query.as_ref().map(|query| predict(&self.model, &tensors, query)).transpose()?;
+                Ok(Answer { adapted: Some(adapted), outputs })
+            }
+            Work::Predict { adapter, query } => {
+                let outputs = predict(&self.model, &self.open(adapter)?, query)?;
+                Ok(Answer { adapted: None, outputs: Some(outputs) })
+            }
+        }
+    }
+
+    /// Runs the inner loop of `model`, which is this base model or its head, on `rows`: the support set's own or their
+    /// features.
+    pub(super) fn adapt(
+        &self,
+        model: &Model,
+        support: &SupportSet,
+        rows: &SupportSet,
+        recipe: &Recipe,
+    ) -> Result<(Adapted, Params), EngineError> {
         if !grad::is_recording()? {
             return Err(EngineError::Torch("autograd is off on this thread".to_owned()));
         }
@@ -64,47 +121,47 @@ impl Executor for Tensors {
         if model.architecture.learner.fixed_way().is_some_and(|way| way != given) {
             return Err(EngineError::Mismatch(format!("its head cannot have {given} outputs")));
         }
-        let tensors = model.adapt(support, recipe, Phase::Serve)?;
+        let tensors = model.adapt(rows, recipe, Phase::Serve)?;
         if !tensors.all_finite()? {
             return Err(EngineError::NonFinite("the adaptation"));
         }
-        let leave_one_out = model.leave_one_out(support)?.map(finite).transpose()?;
-        let bytes = checkpoint::to_bytes(&tensors, &[("base_sha256", sha256.clone())])?;
-        Ok(Adapted { blob: AdapterBlob::new(bytes), leave_one_out })
+        let leave_one_out = model.leave_one_out(rows)?.map(finite).transpose()?;
+        let bytes = checkpoint::to_bytes(&tensors, &[("base_sha256", self.sha256.clone())])?;
+        Ok((Adapted { blob: AdapterBlob::new(bytes), leave_one_out }, tensors))
     }
 
-    fn predict(&mut self, base: usize, adapter: &AdapterBlob, query: &Rows) -> Result<Outputs, EngineError> {
-        let (model, sha256) = &self.models[base];
-        let tensors = open_adapter(model, sha256, adapter)?;
-        finite(model.predict(&tensors, query, Phase::Serve)?)
+    /// The tensors of an adapter, once it is clear that they belong to this base model.
+    pub(super) fn open(&self, adapter: &AdapterBlob) -> Result<Params, EngineError> {
+        let metadata = checkpoint::metadata(adapter.bytes())?;
+        let made_by = metadata.get("base_sha256").and_then(serde_json::Value::as_str).unwrap_or("no base model");
+        if made_by != self.sha256 {
+            return Err(EngineError::Mismatch(format!("it was made by {made_by}, this is {}", self.sha256)));
+        }
+        let model = &self.model;
+        let tensors = checkpoint::from_bytes(adapter.bytes(), model.device)?;
+        // A head of its own comes whole; without one it is θ's.
+        let outputs = tensors.get("head.weight").map(|weight| weight.size().first().copied());
+        let fits = |name: &str, shape: &[i64]| match name {
+            "head.weight" => {
+                shape.len() == 2 && shape[1] == model.net.backbone.width() as i64 && tensors.contains("head.bias")
+            }
+            "head.bias" => shape.len() == 1 && outputs.as_ref().is_ok_and(|outputs| *outputs == Some(shape[0])),
+            "expert" => shape.is_empty(),
+            _ if name.starts_with("stats.") => shape.len() == 1,
+            _ => model.shape_of(name).is_ok_and(|own| own == shape),
+        };
+        for (name, tensor) in tensors.iter() {
+            if !fits(name, &tensor.size()) {
+                return Err(EngineError::Mismatch(format!("tensor `{name}` has shape {:?}", tensor.size())));
+            }
+        }
+        Ok(tensors)
     }
 }
 
-/// The tensors of an adapter, once it is clear that they belong to this base model.
-fn open_adapter(model: &Model, sha256: &str, adapter: &AdapterBlob) -> Result<Params, EngineError> {
-    let metadata = checkpoint::metadata(adapter.bytes())?;
-    let made_by = metadata.get("base_sha256").and_then(serde_json::Value::as_str).unwrap_or("no base model");
-    if made_by != sha256 {
-        return Err(EngineError::Mismatch(format!("it was made by {made_by}, this is {sha256}")));
-    }
-    let tensors = checkpoint::from_bytes(adapter.bytes(), model.device)?;
-    // A head of its own comes whole; without one it is θ's.
-    let outputs = tensors.get("head.weight").map(|weight| weight.size().first().copied());
-    let fits = |name: &str, shape: &[i64]| match name {
-        "head.weight" => {
-            shape.len() == 2 && shape[1] == model.net.backbone.width() as i64 && tensors.contains("head.bias")
-        }
-        "head.bias" => shape.len() == 1 && outputs.as_ref().is_ok_and(|outputs| *outputs == Some(shape[0])),
-        "expert" => shape.is_empty(),
-        _ if name.starts_with("stats.") => shape.len() == 1,
-        _ => model.shape_of(name).is_ok_and(|own| own == shape),
-    };
-    for (name, tensor) in tensors.iter() {
-        if !fits(name, &tensor.size()) {
-            return Err(EngineError::Mismatch(format!("tensor `{name}` has shape {:?}", tensor.size())));
-        }
-    }
-    Ok(tensors)
+/// Finite outputs of `model` with these tensors.
+pub(super) fn predict(model: &Model, tensors: &Params, query: &Rows) -> Result<Outputs, EngineError> {
+    finite(model.predict(tensors, query, Phase::Serve)?)
 }
 
 fn finite(outputs: Outputs) -> Result<Outputs, EngineError> {
@@ -117,6 +174,9 @@ fn finite(outputs: Outputs) -> Result<Outputs, EngineError> {
 
 impl From<TensorError> for EngineError {
     fn from(error: TensorError) -> Self {
-        Self::Torch(error.to_string())
+        match error {
+            TensorError::Interrupted => Self::Late,
+            other => Self::Torch(other.to_string()),
+        }
     }
 }

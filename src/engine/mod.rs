@@ -2,39 +2,53 @@
 //!
 //! ```text
 //!  tokio threads                                     │  worker threads
-//!  Engine::adapt(..) ── Command {work, span, reply} ─┼▶ Queue ─▶ Worker: bridge → meta::Model → bridge
+//!  Engine::adapt(..) ── Command {work, span, reply} ─┼▶ Queue ─▶ Worker: batch → meta → answers
 //!      ▲                                             │
 //!      └──────────────── oneshot: plain values ◀─────┘
 //! ```
 //!
 //! A tensor is born and dies on one worker thread. Commands go down and results come up as plain values: no tensor is
-//! in a public signature. One command is one computation on one thread, so that an answer never depends on what else
-//! is being asked.
+//! in a public signature.
 //!
-//! A panic costs the command that caused it: its thread is retired and replaced, since libtorch keeps flags by thread.
+//! * [`queue`] holds what waits in three lanes, each of them [`fair`] between tenants.
+//! * [`plan`] says which commands a worker takes together: many tenants' rows in one forward pass, where no task changes
+//!   the features ([`shared`]); everything else alone.
+//! * An answer never depends on what else is being asked: on the processor its bits are those of the command alone.
+//! * What nobody waits for any more is not computed, and neither is what comes after its deadline; an inner loop that is
+//!   under way stops between two steps.
+//! * A panic costs the command that caused it: its thread is retired and replaced, since libtorch keeps flags by thread,
+//!   and the others of its batch are computed one by one.
 //!
 //! Deliberately absent: HTTP, SQL, and any idea of tenants' rights.
 
 mod command;
 mod device;
 mod executor;
+mod fair;
+mod plan;
 mod queue;
+mod shared;
 mod worker;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::time::timeout_at;
 use tracing::Span;
 
 use crate::config::EngineConfig;
 use crate::domain::{AdapterBlob, BaseModel, Outputs, Recipe, Rows, SupportSet};
+use crate::meta::Model;
 use crate::meta::bundle::{self, BundleError};
-use command::{Command, Work};
+use command::{Answer, Command, Work};
 use executor::{Blueprint, Executor, Tensors};
-use queue::Queue;
+use plan::Shape;
+use queue::{Bounds, Queue};
 use worker::Workers;
 
+pub use command::{Origin, Urgency};
 pub use device::{DeviceError, open as open_device};
 
 /// Why the engine cannot start.
@@ -66,6 +80,17 @@ pub enum EngineError {
         /// When a place will be free, by the present rate.
         retry_after: Duration,
     },
+    /// As much waits of this tenant as may; come back after a while.
+    #[error("{limit} requests of yours are waiting already")]
+    TenantFull {
+        /// How many may.
+        limit: usize,
+        /// When a place will be free, by the present rate.
+        retry_after: Duration,
+    },
+    /// Its deadline passed before it was computed, or nobody waits for it any more.
+    #[error("its deadline passed before it was computed")]
+    Late,
     /// The adapter was not made by this base model, or its tensors are not the ones it should have.
     #[error("the adapter does not fit the base model: {0}")]
     Mismatch(String),
@@ -98,8 +123,18 @@ pub struct Engine(Arc<Inner>);
 
 struct Inner {
     base_models: Vec<BaseModel>,
+    traits: Vec<Traits>,
     queue: Arc<Queue>,
     workers: Workers,
+}
+
+/// What the queue has to know of a base model.
+#[derive(Clone, Copy)]
+struct Traits {
+    /// Whether commands on it may go together.
+    is_shared: bool,
+    /// Multiply-adds of one row, forward.
+    row_cost: u64,
 }
 
 impl Engine {
@@ -110,27 +145,35 @@ impl Engine {
         if bundles.is_empty() {
             return Err(StartError::NoBaseModel(config.models.clone()));
         }
-        let mut base_models = Vec::new();
-        let mut blueprints = Vec::new();
-        for (base, model) in bundles {
-            blueprints.push(Blueprint::new(&base, &model)?);
+        // On a thread of its own, which computes as workers do.
+        let drawn = std::thread::scope(|scope| scope.spawn(move || draw(bundles)).join());
+        let drawn = drawn.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let (mut base_models, mut traits, mut blueprints) = (Vec::new(), Vec::new(), Vec::new());
+        for Drawn { base, its_traits, blueprint } in drawn {
             base_models.push(base);
+            traits.push(its_traits);
+            blueprints.push(blueprint);
         }
-        let workers = if config.workers == 0 { threads } else { config.workers };
+        let bounds = Bounds {
+            capacity: config.engine_queue,
+            per_tenant: config.engine_queue_per_tenant,
+            workers: if config.workers == 0 { threads } else { config.workers },
+            batch_rows: config.batch_rows,
+        };
         let blueprints: Arc<[Blueprint]> = blueprints.into();
         let factory = move || Box::new(Tensors::new(&blueprints, device)) as Box<dyn Executor>;
-        Ok(Self::with_executor(base_models, config.engine_queue, workers, &(Arc::new(factory) as worker::Factory))?)
+        Ok(Self::with_executor(base_models, traits, bounds, &(Arc::new(factory) as worker::Factory))?)
     }
 
     fn with_executor(
         base_models: Vec<BaseModel>,
-        capacity: usize,
-        workers: usize,
+        traits: Vec<Traits>,
+        bounds: Bounds,
         factory: &worker::Factory,
     ) -> std::io::Result<Self> {
-        let queue = Arc::new(Queue::new(capacity, workers));
-        let workers = Workers::start(workers, &queue, factory)?;
-        Ok(Self(Arc::new(Inner { base_models, queue, workers })))
+        let queue = Arc::new(Queue::new(bounds));
+        let workers = Workers::start(bounds.workers, &queue, factory)?;
+        Ok(Self(Arc::new(Inner { base_models, traits, queue, workers })))
     }
 
     /// The base models that are loaded, in order of name.
@@ -144,27 +187,40 @@ impl Engine {
     }
 
     /// Runs the inner loop.
-    pub async fn adapt(&self, base: &str, support: SupportSet, recipe: Recipe) -> Result<Adapted, EngineError> {
-        let base = self.index(base)?;
-        self.run(|reply| Work::Adapt { base, support, recipe, reply }).await
+    pub async fn adapt(
+        &self,
+        origin: Origin,
+        base: &str,
+        support: SupportSet,
+        recipe: Recipe,
+    ) -> Result<Adapted, EngineError> {
+        let answer = self.run(origin, base, Work::Adapt { support, recipe, query: None }).await?;
+        answer.adapted.ok_or(EngineError::Panicked)
     }
 
     /// Predicts with an adapter.
-    pub async fn predict(&self, base: &str, adapter: AdapterBlob, query: Rows) -> Result<Outputs, EngineError> {
-        let base = self.index(base)?;
-        self.run(|reply| Work::Predict { base, adapter, query, reply }).await
+    pub async fn predict(
+        &self,
+        origin: Origin,
+        base: &str,
+        adapter: AdapterBlob,
+        query: Rows,
+    ) -> Result<Outputs, EngineError> {
+        let answer = self.run(origin, base, Work::Predict { adapter, query }).await?;
+        answer.outputs.ok_or(EngineError::Panicked)
     }
 
     /// Both, and nothing is kept.
     pub async fn adapt_predict(
         &self,
+        origin: Origin,
         base: &str,
         support: SupportSet,
         recipe: Recipe,
         query: Rows,
     ) -> Result<(Adapted, Outputs), EngineError> {
-        let base = self.index(base)?;
-        self.run(|reply| Work::AdaptPredict { base, support, recipe, query, reply }).await
+        let answer = self.run(origin, base, Work::Adapt { support, recipe, query: Some(query) }).await?;
+        answer.adapted.zip(answer.outputs).ok_or(EngineError::Panicked)
     }
 
     /// Commands that wait.
@@ -178,21 +234,58 @@ impl Engine {
         self.0.workers.ended().await;
     }
 
-    fn index(&self, name: &str) -> Result<usize, EngineError> {
-        let found = self.0.base_models.iter().position(|base| base.manifest.name == name);
-        found.ok_or_else(|| EngineError::UnknownBase(name.to_owned()))
-    }
-
-    async fn run<T>(
-        &self,
-        work: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Work,
-    ) -> Result<T, EngineError> {
+    async fn run(&self, origin: Origin, base: &str, work: Work) -> Result<Answer, EngineError> {
+        let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
+        let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
+        let Traits { is_shared, row_cost } = self.0.traits[index];
+        let shape = Shape { base: index, rows: work.rows(), is_shared };
         let (reply, answer) = oneshot::channel();
-        let command = Command { work: work(reply), span: Span::current(), queued_at: Instant::now() };
+        let leaving = Leaving::default();
+        let command = Command {
+            origin,
+            shape,
+            cost: row_cost.saturating_mul(shape.rows as u64),
+            work,
+            reply,
+            is_abandoned: Arc::clone(&leaving.0),
+            span: Span::current(),
+            queued_at: Instant::now(),
+        };
         self.0.queue.push(command)?;
+        let answered = match origin.deadline {
+            Some(deadline) => timeout_at(deadline.into(), answer).await.map_err(|_| EngineError::Late)?,
+            None => answer.await,
+        };
         // A worker that dies without a reply has panicked outside of the computation.
-        answer.await.unwrap_or(Err(EngineError::Panicked))
+        answered.unwrap_or(Err(EngineError::Panicked))
     }
+}
+
+/// Tells the worker when the one who waits is gone.
+#[derive(Default)]
+struct Leaving(Arc<AtomicBool>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the async side and the workers have to know of a base model.
+struct Drawn {
+    base: BaseModel,
+    its_traits: Traits,
+    blueprint: Blueprint,
+}
+
+fn draw(bundles: Vec<(BaseModel, Model)>) -> Result<Vec<Drawn>, BundleError> {
+    tch::set_num_threads(1);
+    let draw = |(base, model): (BaseModel, Model)| {
+        let blueprint = Blueprint::new(&base, &model)?;
+        let row_cost = model.net.backbone.multiply_adds();
+        Ok(Drawn { base, its_traits: Traits { is_shared: blueprint.is_shared(), row_cost }, blueprint })
+    };
+    bundles.into_iter().map(draw).collect()
 }
 
 #[cfg(test)]

@@ -1,43 +1,111 @@
-//! The bounded queue between the async side and the workers: predictions before adaptations, first come first served
-//! within a lane.
+//! The bounded queue between the async side and the workers: predictions before adaptations before bulk work, and within
+//! a lane tenants by turns. What is taken together is `plan`'s to say.
 
-use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::EngineError;
 use super::command::{Command, Lane};
+use super::fair::FairQueue;
+use super::plan;
+
+/// After so many batches of higher lanes in a row, one of a lower lane that waits.
+const PATIENCE: u32 = 16;
+
+/// How much may wait, and how much is taken at a time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) capacity: usize,
+    /// Commands of one tenant.
+    pub(super) per_tenant: usize,
+    pub(super) workers: usize,
+    /// Rows in one batch.
+    pub(super) batch_rows: usize,
+}
 
 pub(super) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
-    capacity: usize,
-    workers: usize,
+    bounds: Bounds,
 }
 
 struct State {
-    predict: VecDeque<Command>,
-    adapt: VecDeque<Command>,
+    lanes: [FairQueue<Command>; 3],
+    /// Whose batch panicked: each goes alone.
+    suspects: Vec<Command>,
+    /// Batches in a row for which a lower lane had to wait.
+    passed_over: u32,
     is_closed: bool,
-    /// Running mean of the time that a command takes.
-    service_time: Duration,
+    /// Running mean of the multiply-adds that one worker gets through in a second.
+    speed: f64,
 }
 
 impl State {
     fn len(&self) -> usize {
-        self.predict.len() + self.adapt.len()
+        self.suspects.len() + self.lanes.iter().map(FairQueue::len).sum::<usize>()
+    }
+
+    /// When what waits now will be done.
+    fn drained_in(&self, workers: usize) -> Duration {
+        let backlog: u64 = self.lanes.iter().map(FairQueue::backlog).sum();
+        Duration::from_secs_f64((backlog as f64 / (self.speed * workers as f64)).clamp(1e-3, 3600.0))
+    }
+
+    /// Those whom nobody waits for are dropped; those who come too late are told so.
+    fn weed(&mut self, now: Instant) {
+        for lane in &mut self.lanes {
+            for command in lane.weed(|command| command.is_awaited() && !command.is_late(now)) {
+                let name = if command.is_awaited() { "late" } else { "abandoned" };
+                metrics::counter!("imprint_rejected_total", "reason" => name).increment(1);
+                command.answer(Err(EngineError::Late));
+            }
+        }
+    }
+
+    /// The lane whose turn it is.
+    fn next_lane(&mut self) -> Option<usize> {
+        let first = self.lanes.iter().position(|lane| !lane.is_empty())?;
+        let lower = (first + 1..self.lanes.len()).find(|&lane| !self.lanes[lane].is_empty());
+        match lower {
+            Some(lower) if self.passed_over >= PATIENCE => {
+                self.passed_over = 0;
+                Some(lower)
+            }
+            Some(_) => {
+                self.passed_over += 1;
+                Some(first)
+            }
+            None => {
+                self.passed_over = 0;
+                Some(first)
+            }
+        }
+    }
+
+    fn next_batch(&mut self, bounds: Bounds) -> Option<Vec<Command>> {
+        if let Some(command) = self.suspects.pop() {
+            return Some(vec![command]);
+        }
+        let lane = self.next_lane()?;
+        let lane = &mut self.lanes[lane];
+        let rows = lane.iter().map(|(_, command)| command.shape.rows).sum();
+        let budget = plan::budget(rows, bounds.workers, bounds.batch_rows);
+        let turns = plan::together(lane.iter().map(|(turn, command)| (turn, command.shape)), budget);
+        Some(lane.take(&turns))
     }
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize, workers: usize) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
+        let bounds = Bounds { workers: bounds.workers.max(1), ..bounds };
         let state = State {
-            predict: VecDeque::new(),
-            adapt: VecDeque::new(),
+            lanes: std::array::from_fn(|_| FairQueue::new()),
+            suspects: Vec::new(),
+            passed_over: 0,
             is_closed: false,
-            service_time: Duration::from_millis(10),
+            speed: 1e10,
         };
-        Self { state: Mutex::new(state), arrived: Condvar::new(), capacity, workers: workers.max(1) }
+        Self { state: Mutex::new(state), arrived: Condvar::new(), bounds }
     }
 
     /// Adds a command, or says at once that there is no place.
@@ -46,30 +114,45 @@ impl Queue {
         if state.is_closed {
             return Err(EngineError::Stopping);
         }
-        if state.len() >= self.capacity {
+        if self.is_refused(&state, &command) {
             // Those who left make room before anyone is turned away.
-            state.predict.retain(|waiting| !waiting.work.is_abandoned());
-            state.adapt.retain(|waiting| !waiting.work.is_abandoned());
+            state.weed(Instant::now());
+            if self.is_refused(&state, &command) {
+                let retry_after = state.drained_in(self.bounds.workers);
+                let is_full = state.len() >= self.bounds.capacity;
+                let reason = if is_full { "full" } else { "tenant_full" };
+                metrics::counter!("imprint_rejected_total", "reason" => reason).increment(1);
+                return Err(if is_full {
+                    EngineError::Full { retry_after }
+                } else {
+                    EngineError::TenantFull { limit: self.bounds.per_tenant, retry_after }
+                });
+            }
         }
-        if state.len() >= self.capacity {
-            let waiting = u32::try_from(state.len() / self.workers + 1).unwrap_or(u32::MAX);
-            return Err(EngineError::Full { retry_after: state.service_time.saturating_mul(waiting) });
-        }
-        match command.work.lane() {
-            Lane::Predict => state.predict.push_back(command),
-            Lane::Adapt => state.adapt.push_back(command),
-        }
+        let lane = command.lane();
+        state.lanes[lane as usize].push(command.origin.tenant, command.cost, command);
+        metrics::gauge!("imprint_queue_depth", "lane" => lane.name()).set(state.lanes[lane as usize].len() as f64);
         drop(state);
         self.arrived.notify_one();
         Ok(())
     }
 
-    /// The next command, once there is one; `None` when the queue is closed and empty.
-    pub(super) fn pop(&self) -> Option<Command> {
+    fn is_refused(&self, state: &State, command: &Command) -> bool {
+        let own: usize = state.lanes.iter().map(|lane| lane.waiting_of(command.origin.tenant)).sum();
+        state.len() >= self.bounds.capacity || own >= self.bounds.per_tenant
+    }
+
+    /// The next batch, once there is one; `None` when the queue is closed and empty.
+    pub(super) fn pop(&self) -> Option<Vec<Command>> {
         let mut state = self.lock();
         loop {
-            if let Some(command) = state.predict.pop_front().or_else(|| state.adapt.pop_front()) {
-                return Some(command);
+            state.weed(Instant::now());
+            if let Some(batch) = state.next_batch(self.bounds) {
+                for lane in Lane::ALL {
+                    let depth = state.lanes[lane as usize].len() as f64;
+                    metrics::gauge!("imprint_queue_depth", "lane" => lane.name()).set(depth);
+                }
+                return Some(batch);
             }
             if state.is_closed {
                 return None;
@@ -78,10 +161,17 @@ impl Queue {
         }
     }
 
-    /// Learns how long a command took.
-    pub(super) fn served(&self, took: Duration) {
+    /// Takes back a batch that panicked: one of it is to blame, and the others are not to pay for it.
+    pub(super) fn give_back(&self, batch: Vec<Command>) {
+        self.lock().suspects.extend(batch);
+        self.arrived.notify_all();
+    }
+
+    /// Learns how long multiply-adds took.
+    pub(super) fn served(&self, cost: u64, took: Duration) {
         let mut state = self.lock();
-        state.service_time = state.service_time.mul_f64(0.9) + took.mul_f64(0.1);
+        let speed = cost as f64 / took.as_secs_f64().max(1e-6);
+        state.speed = (0.95 * state.speed + 0.05 * speed).max(1.0);
     }
 
     /// Takes no more commands; those that wait are still handed out.

@@ -1,12 +1,18 @@
 //! The bridge, with an executor that can be told to panic or to wait.
 
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
+use tokio::spawn;
+use tokio::task::JoinHandle;
+
+use super::command::{Answer, Command, Work};
 use super::executor::Executor;
-use super::{Adapted, Engine, EngineError};
+use super::queue::Bounds;
+use super::{Adapted, Engine, EngineError, Origin, Traits};
 use crate::domain::{
     AdapterBlob, BackboneConfig, BaseModel, InputSchema, Kind, LearnerConfig, Limits, Manifest, Outputs, Provenance,
-    Recipe, Rows, SupportSet, Targets,
+    Recipe, Rows, SeededIds, SupportSet, Targets, TenantId,
 };
 
 /// Holds workers back until it is opened.
@@ -27,21 +33,29 @@ impl Gate {
 /// Answers with the query itself; a first number of −1 panics.
 struct Echo {
     gate: Arc<Gate>,
-    log: Arc<Mutex<Vec<f32>>>,
+    /// What went together.
+    log: Arc<Mutex<Vec<Vec<f32>>>>,
 }
 
 impl Executor for Echo {
-    fn adapt(&mut self, _: usize, support: &SupportSet, _: &Recipe) -> Result<Adapted, EngineError> {
+    fn run(&mut self, batch: &[Command]) -> Vec<Result<Answer, EngineError>> {
         self.gate.pass();
-        self.log.lock().unwrap().push(support.inputs().values()[0]);
-        Ok(Adapted { blob: AdapterBlob::new(vec![1]), leave_one_out: None })
-    }
-
-    fn predict(&mut self, _: usize, _: &AdapterBlob, query: &Rows) -> Result<Outputs, EngineError> {
-        self.gate.pass();
-        assert!(query.values()[0] >= 0.0, "told to panic");
-        self.log.lock().unwrap().push(query.values()[0]);
-        Ok(Outputs { width: 1, values: query.values().to_vec() })
+        let number = |command: &Command| match &command.work {
+            Work::Adapt { support, .. } => support.inputs().values()[0],
+            Work::Predict { query, .. } => query.values()[0],
+        };
+        assert!(batch.iter().all(|command| number(command) >= 0.0), "told to panic");
+        self.log.lock().unwrap().push(batch.iter().map(number).collect());
+        let answer = |command: &Command| match &command.work {
+            Work::Adapt { .. } => Answer {
+                adapted: Some(Adapted { blob: AdapterBlob::new(vec![1]), leave_one_out: None }),
+                outputs: None,
+            },
+            Work::Predict { query, .. } => {
+                Answer { adapted: None, outputs: Some(Outputs { width: 1, values: query.values().to_vec() }) }
+            }
+        };
+        batch.iter().map(|command| Ok(answer(command))).collect()
     }
 }
 
@@ -74,17 +88,28 @@ fn base_model() -> BaseModel {
 struct Bench {
     engine: Engine,
     gate: Arc<Gate>,
-    log: Arc<Mutex<Vec<f32>>>,
+    /// What went together.
+    log: Arc<Mutex<Vec<Vec<f32>>>>,
 }
 
 fn start(capacity: usize, workers: usize) -> Bench {
+    start_with(Bounds { capacity, per_tenant: capacity, workers, batch_rows: 4 }, false)
+}
+
+fn start_with(bounds: Bounds, is_shared: bool) -> Bench {
     let (gate, log) = (Arc::new(Gate::default()), Arc::new(Mutex::new(Vec::new())));
     let (for_workers, its_log) = (Arc::clone(&gate), Arc::clone(&log));
     let factory =
         move || Box::new(Echo { gate: Arc::clone(&for_workers), log: Arc::clone(&its_log) }) as Box<dyn Executor>;
     let factory: super::worker::Factory = Arc::new(factory);
-    let engine = Engine::with_executor(vec![base_model()], capacity, workers, &factory).unwrap();
+    let traits = vec![Traits { is_shared, row_cost: 1 }];
+    let engine = Engine::with_executor(vec![base_model()], traits, bounds, &factory).unwrap();
     Bench { engine, gate, log }
+}
+
+/// The tenant of that number.
+fn tenant(number: u64) -> Origin {
+    Origin::interactive(TenantId::fresh(&SeededIds::new(number)))
 }
 
 fn rows(value: f32) -> Rows {
@@ -96,9 +121,13 @@ fn support(value: f32) -> SupportSet {
 }
 
 /// Sends a prediction on its way and lets it reach the queue.
-async fn predicting(engine: &Engine, value: f32) -> tokio::task::JoinHandle<Result<Outputs, EngineError>> {
+async fn predicting(engine: &Engine, value: f32) -> JoinHandle<Result<Outputs, EngineError>> {
+    predicting_for(tenant(1), engine, value).await
+}
+
+async fn predicting_for(origin: Origin, engine: &Engine, value: f32) -> JoinHandle<Result<Outputs, EngineError>> {
     let handle = engine.clone();
-    let task = tokio::spawn(async move { handle.predict("echo", AdapterBlob::new(vec![1]), rows(value)).await });
+    let task = spawn(async move { handle.predict(origin, "echo", AdapterBlob::new(vec![1]), rows(value)).await });
     tokio::task::yield_now().await;
     task
 }
@@ -130,7 +159,7 @@ async fn a_full_queue_refuses_at_once_and_all_that_was_taken_is_answered() {
     taken.push(predicting(&bench.engine, 2.0).await);
     until_waiting(&bench.engine, 2).await;
 
-    let refused = bench.engine.predict("echo", AdapterBlob::new(vec![1]), rows(3.0)).await;
+    let refused = bench.engine.predict(tenant(1), "echo", AdapterBlob::new(vec![1]), rows(3.0)).await;
 
     assert!(matches!(refused, Err(EngineError::Full { retry_after }) if !retry_after.is_zero()));
     bench.gate.open();
@@ -145,7 +174,7 @@ async fn predictions_go_before_adaptations() {
     let first = predicting(&bench.engine, 0.0).await;
     until_waiting(&bench.engine, 0).await;
     let engine = bench.engine.clone();
-    let adapting = tokio::spawn(async move { engine.adapt("echo", support(1.0), Recipe::default()).await });
+    let adapting = spawn(async move { engine.adapt(tenant(1), "echo", support(1.0), Recipe::default()).await });
     until_waiting(&bench.engine, 1).await;
     let second = predicting(&bench.engine, 2.0).await;
     until_waiting(&bench.engine, 2).await;
@@ -155,7 +184,7 @@ async fn predictions_go_before_adaptations() {
     second.await.unwrap().unwrap();
     adapting.await.unwrap().unwrap();
 
-    assert_eq!(*bench.log.lock().unwrap(), [0.0, 2.0, 1.0]);
+    assert_eq!(*bench.log.lock().unwrap(), [[0.0], [2.0], [1.0]]);
 }
 
 #[tokio::test]
@@ -172,7 +201,7 @@ async fn work_of_a_client_that_left_is_skipped() {
     first.await.unwrap().unwrap();
     predicting(&bench.engine, 2.0).await.await.unwrap().unwrap();
 
-    assert_eq!(*bench.log.lock().unwrap(), [0.0, 2.0]);
+    assert_eq!(*bench.log.lock().unwrap(), [[0.0], [2.0]]);
 }
 
 #[tokio::test]
@@ -184,6 +213,126 @@ async fn draining_answers_what_waits_and_refuses_what_comes() {
     bench.engine.drain().await;
 
     assert_eq!(waiting.await.unwrap().unwrap().values, [5.0]);
-    let refused = bench.engine.predict("echo", AdapterBlob::new(vec![1]), rows(3.0)).await;
+    let refused = bench.engine.predict(tenant(1), "echo", AdapterBlob::new(vec![1]), rows(3.0)).await;
     assert_eq!(refused, Err(EngineError::Stopping));
+}
+
+/// Holds the only worker back with a prediction of 0, and says how many commands wait behind it.
+async fn held_back(bench: &Bench) -> JoinHandle<Result<Outputs, EngineError>> {
+    let first = predicting(&bench.engine, 0.0).await;
+    until_waiting(&bench.engine, 0).await;
+    first
+}
+
+#[tokio::test]
+async fn commands_of_many_tenants_go_together_as_far_as_the_rows_allow() {
+    let bench = start_with(Bounds { capacity: 16, per_tenant: 16, workers: 1, batch_rows: 4 }, true);
+    let mut sent = vec![held_back(&bench).await];
+    for value in 1..=6 {
+        sent.push(predicting_for(tenant(value), &bench.engine, value as f32).await);
+    }
+    until_waiting(&bench.engine, 6).await;
+
+    bench.gate.open();
+    for (value, task) in sent.into_iter().enumerate() {
+        assert_eq!(task.await.unwrap().unwrap().values, [value as f32]);
+    }
+
+    assert_eq!(*bench.log.lock().unwrap(), [vec![0.0], vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0]]);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_batch_costs_only_the_command_that_caused_it() {
+    let bench = start_with(Bounds { capacity: 16, per_tenant: 16, workers: 1, batch_rows: 4 }, true);
+    let first = held_back(&bench).await;
+    let mut sent = Vec::new();
+    for value in [1.0, -1.0, 2.0] {
+        sent.push(predicting(&bench.engine, value).await);
+    }
+    until_waiting(&bench.engine, 3).await;
+
+    bench.gate.open();
+    first.await.unwrap().unwrap();
+    let mut answers = Vec::new();
+    for task in sent {
+        answers.push(task.await.unwrap().map(|outputs| outputs.values));
+    }
+
+    assert_eq!(answers, [Ok(vec![1.0]), Err(EngineError::Panicked), Ok(vec![2.0])]);
+}
+
+#[tokio::test]
+async fn one_tenants_flood_does_not_hold_another_up() {
+    let bench = start(64, 1);
+    let mut sent = vec![held_back(&bench).await];
+    for value in 1..=30 {
+        sent.push(predicting_for(tenant(1), &bench.engine, value as f32).await);
+    }
+    sent.push(predicting_for(tenant(2), &bench.engine, 100.0).await);
+    until_waiting(&bench.engine, 31).await;
+
+    bench.gate.open();
+    for task in sent {
+        task.await.unwrap().unwrap();
+    }
+
+    let log = bench.log.lock().unwrap();
+    let place = log.iter().position(|batch| batch.contains(&100.0)).unwrap();
+    assert!(place <= 3, "{log:?}");
+}
+
+#[tokio::test]
+async fn a_tenant_at_its_cap_is_refused_and_others_are_not() {
+    let bench = start_with(Bounds { capacity: 16, per_tenant: 2, workers: 1, batch_rows: 1 }, false);
+    let mut sent = vec![held_back(&bench).await];
+    for value in [1.0, 2.0] {
+        sent.push(predicting(&bench.engine, value).await);
+    }
+    until_waiting(&bench.engine, 2).await;
+
+    let refused = bench.engine.predict(tenant(1), "echo", AdapterBlob::new(vec![1]), rows(3.0)).await;
+    sent.push(predicting_for(tenant(2), &bench.engine, 4.0).await);
+    until_waiting(&bench.engine, 3).await;
+
+    assert!(matches!(refused, Err(EngineError::TenantFull { limit: 2, retry_after }) if !retry_after.is_zero()));
+    bench.gate.open();
+    for task in sent {
+        task.await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_comes_after_its_deadline_is_not_computed() {
+    let bench = start(8, 1);
+    let first = held_back(&bench).await;
+    let soon = Origin { deadline: Some(Instant::now() + Duration::from_millis(20)), ..tenant(1) };
+    let late = predicting_for(soon, &bench.engine, 1.0).await;
+
+    assert_eq!(late.await.unwrap(), Err(EngineError::Late));
+    bench.gate.open();
+    first.await.unwrap().unwrap();
+    predicting(&bench.engine, 2.0).await.await.unwrap().unwrap();
+
+    assert_eq!(*bench.log.lock().unwrap(), [[0.0], [2.0]]);
+}
+
+#[tokio::test]
+async fn bulk_work_waits_for_everything_else_but_not_for_ever() {
+    let bench = start(64, 1);
+    let mut sent = vec![held_back(&bench).await];
+    let bulk = Origin { urgency: super::Urgency::Bulk, ..tenant(1) };
+    sent.push(predicting_for(bulk, &bench.engine, 100.0).await);
+    for value in 1..=30 {
+        sent.push(predicting(&bench.engine, value as f32).await);
+    }
+    until_waiting(&bench.engine, 31).await;
+
+    bench.gate.open();
+    for task in sent {
+        task.await.unwrap().unwrap();
+    }
+
+    let log = bench.log.lock().unwrap();
+    let place = log.iter().position(|batch| batch.contains(&100.0)).unwrap();
+    assert!((10..30).contains(&place), "{log:?}");
 }

@@ -1,4 +1,4 @@
-//! Worker threads: take a command, compute, answer. A thread that panicked is replaced.
+//! Worker threads: take a batch, compute, answer. A thread that panicked is replaced.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing::{debug, error};
 
 use super::EngineError;
-use super::command::{Command, Work};
+use super::command::Command;
 use super::executor::Executor;
 use super::queue::Queue;
 
@@ -61,40 +61,49 @@ enum End {
 
 fn work(queue: &Queue, factory: &Factory) -> End {
     let mut executor = factory();
-    while let Some(Command { work, span, queued_at }) = queue.pop() {
-        if work.is_abandoned() {
-            continue; // the client has gone
-        }
-        let _entered = span.enter();
-        debug!(queue.wait_ms = queued_at.elapsed().as_secs_f64() * 1e3, "work taken");
+    while let Some(batch) = queue.pop() {
         let started = Instant::now();
-        let survived = execute(&mut *executor, work);
-        queue.served(started.elapsed());
-        if !survived {
-            error!("a worker panicked; the command is lost, its thread is replaced");
+        observe(&batch, started);
+        let computed = catch_unwind(AssertUnwindSafe(|| executor.run(&batch)));
+        let Ok(answers) = computed else {
+            metrics::counter!("imprint_worker_panics_total").increment(1);
+            blame(batch, queue);
             return End::Panicked;
+        };
+        queue.served(batch.iter().map(|command| command.cost).sum(), started.elapsed());
+        for (command, answer) in batch.into_iter().zip(answers) {
+            command.answer(answer);
         }
     }
     End::QueueClosed
 }
 
-/// Computes and answers; false if the computation panicked.
-fn execute(executor: &mut dyn Executor, work: Work) -> bool {
-    match work {
-        Work::Adapt { base, support, recipe, reply } => answer(reply, || executor.adapt(base, &support, &recipe)),
-        Work::Predict { base, adapter, query, reply } => answer(reply, || executor.predict(base, &adapter, &query)),
-        Work::AdaptPredict { base, support, recipe, query, reply } => answer(reply, || {
-            let adapted = executor.adapt(base, &support, &recipe)?;
-            let outputs = executor.predict(base, &adapted.blob, &query)?;
-            Ok((adapted, outputs))
-        }),
+/// A panic costs the command that caused it: whoever was alone.
+fn blame(mut batch: Vec<Command>, queue: &Queue) {
+    if batch.len() > 1 {
+        error!(batch.commands = batch.len(), "a worker panicked; the commands are tried one by one");
+        return queue.give_back(batch);
+    }
+    for command in batch.drain(..) {
+        let _entered = command.span.clone().entered();
+        error!("a worker panicked; the command is lost, its thread is replaced");
+        command.answer(Err(EngineError::Panicked));
     }
 }
 
-fn answer<T>(reply: super::command::Reply<T>, compute: impl FnOnce() -> Result<T, EngineError>) -> bool {
-    let caught = catch_unwind(AssertUnwindSafe(compute));
-    let survived = caught.is_ok();
-    // A failed send is a client that left while its answer was made.
-    let _ = reply.send(caught.unwrap_or(Err(EngineError::Panicked)));
-    survived
+fn observe(batch: &[Command], started: Instant) {
+    let lane = batch[0].lane().name();
+    let mut tenants: Vec<_> = batch.iter().map(|command| command.origin.tenant).collect();
+    tenants.sort_unstable();
+    tenants.dedup();
+    let rows: usize = batch.iter().map(|command| command.shape.rows).sum();
+    metrics::histogram!("imprint_batch_tenants", "lane" => lane).record(tenants.len() as f64);
+    metrics::histogram!("imprint_batch_commands", "lane" => lane).record(batch.len() as f64);
+    metrics::histogram!("imprint_batch_rows", "lane" => lane).record(rows as f64);
+    for command in batch {
+        let waited = started.saturating_duration_since(command.queued_at);
+        metrics::histogram!("imprint_queue_wait_seconds", "lane" => lane).record(waited.as_secs_f64());
+        let _entered = command.span.enter();
+        debug!(queue.wait_ms = waited.as_secs_f64() * 1e3, batch.commands = batch.len(), "work taken");
+    }
 }

@@ -1,6 +1,6 @@
 //! Extractors whose rejections are problems.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
@@ -170,6 +170,22 @@ impl<S: Send + Sync> FromRequestParts<S> for Following {
             })?,
         };
         Ok(Self { is_stream, after })
+    }
+}
+
+/// `X-Request-Timeout-Ms`: how long the answer is of use, from now on.
+pub struct Deadline(pub Option<Instant>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Deadline {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get("x-request-timeout-ms") else { return Ok(Self(None)) };
+        let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok()).ok_or_else(|| {
+            let detail = "send a whole number of milliseconds".to_owned();
+            Problem::malformed("invalid_header", "X-Request-Timeout-Ms", detail)
+        })?;
+        Ok(Self(Some(Instant::now() + Duration::from_millis(millis.into()))))
     }
 }
 

@@ -153,6 +153,11 @@ impl From<ServiceError> for Problem {
                 retry_after: Some(retry_after),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
             },
+            E::Crowded { retry_after, .. } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(StatusCode::TOO_MANY_REQUESTS, "tenant_queue", detail)
+            },
+            E::Late => Self::new(StatusCode::GATEWAY_TIMEOUT, "deadline", detail),
             E::Failed(failure) => Self {
                 errors: vec![Fault { pointer: String::new(), code: failure.code, detail: failure.detail }],
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "adaptation_failed", detail)

@@ -23,6 +23,7 @@ pub mod eval;
 pub mod learner;
 pub mod model;
 pub mod ridge;
+pub mod split;
 pub mod task;
 
 pub use batch::{Episode, Query, Support};

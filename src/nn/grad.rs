@@ -1,5 +1,9 @@
 //! Gradients: the one caller of `run_backward`.
 
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use tch::Tensor;
 
 use super::{Params, Result, TensorError};
@@ -15,6 +19,25 @@ pub enum Graph {
     Create,
 }
 
+thread_local! {
+    static INTERRUPT: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, gradients on this thread are refused as soon as a flag is set.
+pub struct Interrupt(Option<Arc<AtomicBool>>);
+
+/// Lets `flag` end what this thread computes at its next gradient: an inner loop stops between two steps.
+#[must_use]
+pub fn interrupted_by(flag: &Arc<AtomicBool>) -> Interrupt {
+    Interrupt(INTERRUPT.replace(Some(Arc::clone(flag))))
+}
+
+impl Drop for Interrupt {
+    fn drop(&mut self) {
+        INTERRUPT.replace(self.0.take());
+    }
+}
+
 /// `∂loss/∂params`, by name.
 ///
 /// * `loss`: a scalar; of anything larger, the sum is differentiated.
@@ -22,7 +45,11 @@ pub enum Graph {
 ///
 /// # Errors
 /// [`TensorError::UnreachedParam`] if the loss does not depend on a parameter: libtorch hands back an undefined tensor.
+/// [`TensorError::Interrupted`] if nobody waits any more, see [`interrupted_by`].
 pub fn grad(loss: &Tensor, params: &Params, graph: Graph) -> Result<Params> {
+    if INTERRUPT.with_borrow(|flag| flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))) {
+        return Err(TensorError::Interrupted);
+    }
     let inputs: Vec<&Tensor> = params.tensors().collect();
     let keep = graph != Graph::Free;
     let grads = Tensor::f_run_backward(&[loss], &inputs, keep, graph == Graph::Create)?;
@@ -59,6 +86,20 @@ mod tests {
 
         assert_eq!(first.get("x").unwrap().double_value(&[]), 27.0);
         assert_eq!(second.get("x").unwrap().double_value(&[]), 18.0);
+    }
+
+    #[test]
+    fn a_flag_interrupts_while_its_guard_lives() {
+        let params: Params = [("a".to_owned(), leaf(1.0))].into_iter().collect();
+        let gradient = || grad(&(params.get("a").unwrap() * 2.0), &params, Graph::Free);
+        let flag = Arc::new(AtomicBool::new(false));
+
+        let guard = interrupted_by(&flag);
+        assert!(gradient().is_ok());
+        flag.store(true, Ordering::Relaxed);
+        assert!(matches!(gradient(), Err(TensorError::Interrupted)));
+        drop(guard);
+        assert!(gradient().is_ok());
     }
 
     #[test]

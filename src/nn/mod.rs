@@ -31,6 +31,9 @@ pub enum TensorError {
     /// A network asked for a parameter that is not there.
     #[error("there is no parameter `{0}`")]
     MissingParam(String),
+    /// Nobody waits for the result any more.
+    #[error("interrupted")]
+    Interrupted,
     /// A gradient was asked for a parameter that the loss does not depend on.
     #[error("the loss does not depend on parameter `{0}`")]
     UnreachedParam(String),

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::ops::{deinterleave, interleave, size5};
+use super::ops::{self, deinterleave, interleave, size5};
 use super::{Params, Result, Scope};
 
 /// Added to variances, as in PyTorch.
@@ -41,6 +41,23 @@ impl<'a> Normalizer<'a> {
     /// The statistics that the pass computed: `<layer>.mean`, `<layer>.var`.
     pub fn into_computed(self) -> Params {
         self.computed
+    }
+
+    /// 3×3 convolution, then [`Normalizer::apply`]; in one, where the statistics are given and the same for all tasks:
+    /// `γ (w ∗ x + b − μ) / √(σ² + ε) + β` is a convolution, too.
+    ///
+    /// * `x`: `[T, B, C, H, W]`; `conv`: as [`ops::conv3x3`] takes it; returns `[T, B, O, H, W]`.
+    pub fn convolved(&mut self, layer: &str, x: &Tensor, conv: &Scope<'_>, scope: &Scope<'_>) -> Result<Tensor> {
+        if let Statistics::Fixed(given) = &self.statistics {
+            let (mean, var) = (given.get(&format!("{layer}.mean"))?, given.get(&format!("{layer}.var"))?);
+            let (scale, shift) = folded(mean, var, scope.get("weight")?, scope.get("bias")?)?;
+            let weight = conv.get("weight")?;
+            if scale.dim() == 1 && weight.dim() == 4 {
+                let weight = weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
+                return ops::convolve(x, &weight, &conv.get("bias")?.f_mul(&scale)?.f_add(&shift)?);
+            }
+        }
+        self.apply(layer, &ops::conv3x3(x, conv)?, scope)
     }
 
     /// `γ (x − μ) / √(σ² + ε) + β` by channel.
@@ -116,10 +133,16 @@ fn task_statistics(x: &Tensor, mask: Option<&Tensor>) -> Result<(Tensor, Tensor)
     Ok((mean.f_view([tasks, channels])?, squares.f_div(&count)?.f_view([tasks, channels])?))
 }
 
-/// Normalises with given statistics, folded into one scale and one shift.
-fn scaled(x: &Tensor, mean: &Tensor, var: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
-    let scale = weight.f_mul(&var.f_add_scalar(EPS)?.f_rsqrt()?)?; // [C] or [T, C]
+/// Given statistics and parameters as one scale and one shift, `[C]` or `[T, C]`.
+fn folded(mean: &Tensor, var: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<(Tensor, Tensor)> {
+    let scale = weight.f_mul(&var.f_add_scalar(EPS)?.f_rsqrt()?)?;
     let shift = bias.f_sub(&mean.f_mul(&scale)?)?;
+    Ok((scale, shift))
+}
+
+/// Normalises with given statistics.
+fn scaled(x: &Tensor, mean: &Tensor, var: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let (scale, shift) = folded(mean, var, weight, bias)?;
     let channels = x.size()[2];
     let spread = |tensor: Tensor| -> Result<Tensor> { Ok(tensor.f_reshape([-1, 1, channels, 1, 1])?) };
     Ok(x.f_mul(&spread(scale)?)?.f_add(&spread(shift)?)?)

@@ -22,7 +22,11 @@ pub fn linear(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
 /// * `weight`: `[O, C, 3, 3]` or `[T, O, C, 3, 3]`; `bias`: `[O]` or `[T, O]`.
 /// * returns `[T, B, O, H, W]`.
 pub fn conv3x3(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
-    let (weight, bias) = (scope.get("weight")?, scope.get("bias")?);
+    convolve(x, scope.get("weight")?, scope.get("bias")?)
+}
+
+/// The same with parameters that have no names.
+pub(super) fn convolve(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let (tasks, rows, channels, height, width) = size5(x)?;
     if weight.dim() == 4 || tasks == 1 {
         let weight = if weight.dim() == 5 { weight.f_squeeze_dim(0)? } else { weight.shallow_clone() };

@@ -36,6 +36,17 @@ pub enum ServiceError {
         /// When.
         retry_after: Duration,
     },
+    /// As many requests of this tenant wait as may: come back later.
+    #[error("{limit} requests of yours are waiting already; repeat after the time in Retry-After")]
+    Crowded {
+        /// How many may wait.
+        limit: usize,
+        /// When.
+        retry_after: Duration,
+    },
+    /// The caller's deadline passed.
+    #[error("the deadline passed before the answer was computed")]
+    Late,
     /// The adaptation ended without an adapter.
     #[error("{}", .0.detail)]
     Failed(Failure),
@@ -76,6 +87,8 @@ impl From<EngineError> for ServiceError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Full { retry_after } => Self::Overloaded { retry_after },
+            EngineError::TenantFull { limit, retry_after } => Self::Crowded { limit, retry_after },
+            EngineError::Late => Self::Late,
             EngineError::Stopping => Self::Overloaded { retry_after: Duration::from_secs(5) },
             EngineError::Panicked => Self::Lost,
             EngineError::UnknownBase(name) => Fault::UnknownBase { name }.at("/base_model").into(),

@@ -8,6 +8,7 @@ use super::{Given, Result, Service, ServiceError};
 use crate::domain::{
     BaseModel, Example, Fault, Input, Kind, Outputs, PredictionId, Quality, Recipe, Target, TaskId, TenantId, argmax,
 };
+use crate::engine::Origin;
 
 /// A query to a task.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct Predict {
     pub version: Option<u32>,
     /// Most scores of each prediction; all by default.
     pub top_k: Option<usize>,
+    /// After this nobody waits for the answer.
+    pub deadline: Option<Instant>,
 }
 
 /// Answers of a task.
@@ -46,6 +49,8 @@ pub struct AdaptPredict {
     pub recipe: Recipe,
     /// Most scores of each prediction; all by default.
     pub top_k: Option<usize>,
+    /// After this nobody waits for the answer.
+    pub deadline: Option<Instant>,
 }
 
 /// Answers to a support set and a query.
@@ -110,13 +115,14 @@ impl Service {
         }
         let query = self.query(base, request.query).await?;
         let blob = self.load_adapter(tenant, &adapter).await?;
-        let outputs = self.engine.predict(&base.manifest.name, blob, query).await?;
+        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        let outputs = self.engine.predict(origin, &base.manifest.name, blob, query).await?;
         let predictions = self.answers(task.kind, &outputs, &adapter.labels, request.top_k);
         Ok(Predicted { version: adapter.version, base: base.clone(), predictions })
     }
 
     /// Adapts and predicts in one; nothing is stored.
-    pub async fn adapt_predict(&self, request: AdaptPredict) -> Result<AdaptPredicted> {
+    pub async fn adapt_predict(&self, tenant: TenantId, request: AdaptPredict) -> Result<AdaptPredicted> {
         let started = Instant::now();
         let base = self.named_base(&request.base_model, "/base_model")?;
         let kind = check_kind(base, request.kind)?;
@@ -131,7 +137,9 @@ impl Service {
         let (support, labels) =
             assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
         let (hash, of_support) = (support.hash().to_owned(), support.targets().clone());
-        let (adapted, outputs) = self.engine.adapt_predict(&base.manifest.name, support, request.recipe, query).await?;
+        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        let base_name = &base.manifest.name;
+        let (adapted, outputs) = self.engine.adapt_predict(origin, base_name, support, request.recipe, query).await?;
         let quality =
             adapted.leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels));
         Ok(AdaptPredicted {

@@ -12,7 +12,7 @@ use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{Adaptation, AdaptationPhase, Adapter, AdapterId, Failure, Quality, Timestamp};
-use crate::engine::{Adapted, EngineError};
+use crate::engine::{Adapted, EngineError, Origin};
 use crate::store::{Claim, Completion};
 
 /// Longest pause before a full engine is asked again.
@@ -155,11 +155,14 @@ impl Service {
         let support = self.store.load_support(claim.tenant, task.id).await?;
         let (set, labels) = self.support_set(base, task, support).await?;
         let (hash, count, targets) = (set.hash().to_owned(), set.len(), set.targets().clone());
+        let origin = Origin::interactive(claim.tenant);
         let adapt = async {
             loop {
-                match self.engine.adapt(&base.manifest.name, set.clone(), recipe).await {
+                match self.engine.adapt(origin, &base.manifest.name, set.clone(), recipe).await {
                     // The job was accepted: it waits for its place, holding its lease.
-                    Err(EngineError::Full { retry_after }) => sleep(retry_after.min(ENGINE_RETRY)).await,
+                    Err(EngineError::Full { retry_after } | EngineError::TenantFull { retry_after, .. }) => {
+                        sleep(retry_after.min(ENGINE_RETRY)).await;
+                    }
                     adapted => break adapted,
                 }
             }

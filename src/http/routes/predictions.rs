@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 
 use crate::domain::{Input, Kind, TaskId};
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, Caller};
+use crate::http::extract::{ApiJson, ApiPath, Caller, Deadline};
 use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, QualityBody, RecipeBody};
@@ -51,18 +51,22 @@ struct PredictedBody {
 /// Predicts with a task's adapter.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/predict", tag = "predict",
-    params(("task" = String, Path, description = "The task's id")),
+    params(
+        ("task" = String, Path, description = "The task's id"),
+        ("X-Request-Timeout-Ms" = Option<u32>, Header, description = "After so long the answer is of no use: 504")
+    ),
     request_body = PredictBody,
     responses((status = 200, body = PredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn predict(
     State(service): State<Service>,
     Caller(tenant): Caller,
+    Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(PredictBody { query, version, top_k }): ApiJson<PredictBody>,
 ) -> Result<Json<PredictedBody>, Problem> {
     let Predicted { version, base, predictions } =
-        service.predict(tenant, task, Predict { query, version, top_k }).await?;
+        service.predict(tenant, task, Predict { query, version, top_k, deadline }).await?;
     let predictions = wire::predictions(predictions);
     Ok(Json(PredictedBody { task, version, base_model: BaseRef::from(&base), predictions }))
 }
@@ -113,6 +117,7 @@ struct AdaptPredictedBody {
 /// Adapts and predicts in one call; nothing is stored.
 #[utoipa::path(
     post, path = "/v1/adapt-predict", tag = "predict",
+    params(("X-Request-Timeout-Ms" = Option<u32>, Header, description = "After so long the answer is of no use: 504")),
     request_body(content = AdaptPredictBody, example = json!({
         "base_model": "sinusoid",
         "support": [{"input": [0.5], "value": 1.2}, {"input": [1.5], "value": 2.4}, {"input": [-2.0], "value": -2.3}],
@@ -122,13 +127,14 @@ struct AdaptPredictedBody {
 )]
 async fn adapt_predict(
     State(service): State<Service>,
-    _caller: Caller,
+    Caller(tenant): Caller,
+    Deadline(deadline): Deadline,
     ApiJson(body): ApiJson<AdaptPredictBody>,
 ) -> Result<Json<AdaptPredictedBody>, Problem> {
     let AdaptPredictBody { base_model, kind, support, unlabelled, query, recipe, top_k } = body;
     let support = Given { examples: wire::given(support), unlabelled };
-    let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), top_k };
-    Ok(Json(service.adapt_predict(request).await?.into()))
+    let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), top_k, deadline };
+    Ok(Json(service.adapt_predict(tenant, request).await?.into()))
 }
 
 impl From<AdaptPredicted> for AdaptPredictedBody {

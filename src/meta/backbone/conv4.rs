@@ -40,8 +40,7 @@ impl Backbone for Conv4 {
         let mut h = x.shallow_clone(); // [T, B, C, H, W]
         for block in 0..BLOCKS {
             let name = format!("norm{block}");
-            h = ops::conv3x3(&h, &params.scope(&format!("conv{block}")))?;
-            h = norm.apply(&name, &h, &params.scope(&name))?;
+            h = norm.convolved(&name, &h, &params.scope(&format!("conv{block}")), &params.scope(&name))?;
             // ReLU and maximum commute, and after pooling there is a quarter to do.
             h = ops::max_pool2(&h)?.f_relu()?; // [T, B, filters, H / 2, W / 2]
         }

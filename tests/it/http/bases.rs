@@ -30,7 +30,8 @@ pub fn start(workers: usize, engine_queue: usize) -> Engine {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let models = folder.path().to_owned();
-    Engine::start(&EngineConfig { models, device: DeviceSetting::Cpu, workers, engine_queue }).unwrap()
+    let config = EngineConfig { models, device: DeviceSetting::Cpu, workers, engine_queue, ..EngineConfig::default() };
+    Engine::start(&config).unwrap()
 }
 
 /// Writes the base models `line`, `marks`, `pair` and `plane`.
