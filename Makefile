@@ -25,6 +25,7 @@ stop: ## stop the demo's server
 test: setup ## all tests, on SQLite and on a PostgreSQL server of their own
 	scripts/system-packages.sh postgresql
 	cargo test --locked
+	scripts/python-client.sh
 
 lint: setup ## formatting, clippy, documentation, dependencies
 	cargo fmt --check

@@ -1,8 +1,10 @@
 //! `imprint keys`: tenants' keys.
 
+use std::time::Duration;
+
 use super::{CliError, out};
 use crate::config::StoreConfig;
-use crate::domain::{SystemClock, SystemIds};
+use crate::domain::{Scope, SystemClock, SystemIds};
 use crate::service::keys;
 use crate::store;
 
@@ -19,6 +21,12 @@ enum KeysCommand {
     Create {
         /// The tenant's name.
         tenant: String,
+        /// What it may do: `predict` (read and ask), `adapt` (change things, too) or `admin` (make keys, too).
+        #[arg(long, default_value = "admin")]
+        scope: Scope,
+        /// For how many days it is valid; for ever by default.
+        #[arg(long)]
+        days: Option<u32>,
         #[command(flatten)]
         store: StoreConfig,
     },
@@ -27,10 +35,11 @@ enum KeysCommand {
 impl Keys {
     /// Makes the key.
     pub fn run(self) -> Result<(), CliError> {
-        let KeysCommand::Create { tenant, store } = self.command;
+        let KeysCommand::Create { tenant, scope, days, store } = self.command;
+        let valid_for = days.map(|days| Duration::from_hours(24 * u64::from(days)));
         super::runtime()?.block_on(async {
             let store = store::open(&store).await?;
-            let made = keys::create(&*store, &SystemClock, &SystemIds, &tenant).await?;
+            let made = keys::create(&*store, &SystemClock, &SystemIds, &tenant, scope, valid_for).await?;
             out::line(made.key.reveal());
             Ok(())
         })

@@ -13,9 +13,26 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_MAX_TASKS", default_value_t = 10_000)]
     pub max_tasks: usize,
 
+    /// Requests of one tenant at a time in this process; one more is answered 429. 0 is no limit.
+    #[arg(long, env = "IMPRINT_TENANT_REQUESTS", default_value_t = 256)]
+    pub tenant_requests: u32,
+
+    /// Requests of one tenant a second in this process, in the long run, ten seconds' worth of them at once; one more is
+    /// answered 429. 0 is no limit.
+    #[arg(long, env = "IMPRINT_TENANT_REQUESTS_PER_S", default_value_t = 0)]
+    pub tenant_requests_per_s: u32,
+
+    /// Adaptations of one tenant that may wait; one more is answered 429.
+    #[arg(long, env = "IMPRINT_TENANT_QUEUED_ADAPTATIONS", default_value_t = 1_000)]
+    pub tenant_queued_adaptations: usize,
+
     /// Adaptations of all tenants that may wait; one more is answered 503.
     #[arg(long, env = "IMPRINT_MAX_QUEUED_ADAPTATIONS", default_value_t = 10_000)]
     pub max_queued_adaptations: usize,
+
+    /// Most predictions that a task keeps for feedback; the oldest go first.
+    #[arg(long, env = "IMPRINT_MAX_STORED_PREDICTIONS", default_value_t = 10_000)]
+    pub max_stored_predictions: usize,
 
     /// Most inner steps that a caller may ask for.
     #[arg(long, env = "IMPRINT_MAX_INNER_STEPS", default_value_t = 50)]
@@ -41,6 +58,10 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_POLL_MS", default_value_t = 1_000)]
     pub poll_ms: u64,
 
+    /// How long a request with an `Idempotency-Key` is remembered, in hours.
+    #[arg(long, env = "IMPRINT_IDEMPOTENCY_HOURS", default_value_t = 24)]
+    pub idempotency_hours: u64,
+
     /// Memory for adapters' bytes, in MiB.
     #[arg(long, env = "IMPRINT_ADAPTER_CACHE_MIB", default_value_t = 256)]
     pub adapter_cache_mib: u64,
@@ -60,13 +81,18 @@ impl Default for ServiceConfig {
         Self {
             auth: Auth::Keys,
             max_tasks: 10_000,
+            tenant_requests: 256,
+            tenant_requests_per_s: 0,
+            tenant_queued_adaptations: 1_000,
             max_queued_adaptations: 10_000,
+            max_stored_predictions: 10_000,
             max_inner_steps: 50,
             max_image_side: 4096,
             decoders: 0,
             runners: 4,
             lease_s: 30,
             poll_ms: 1_000,
+            idempotency_hours: 24,
             adapter_cache_mib: 256,
         }
     }

@@ -52,6 +52,41 @@ impl std::str::FromStr for AdaptationStatus {
     }
 }
 
+/// Whether a new adapter is to answer in the place of the active one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Promotion {
+    /// As soon as it is there.
+    #[default]
+    Always,
+    /// If it is at least as good as the active one, each by its own estimate; or if none is active.
+    IfBetter,
+    /// Not before somebody says so.
+    Never,
+}
+
+impl Promotion {
+    /// The word in bodies and rows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Always => "always",
+            Self::IfBetter => "if_better",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl std::str::FromStr for Promotion {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Always, Self::IfBetter, Self::Never]
+            .into_iter()
+            .find(|promotion| promotion.name() == text)
+            .ok_or_else(|| format!("`{text}` is none of `always`, `if_better`, `never`"))
+    }
+}
+
 /// How to adapt: with base model and support set, all that an adapter is a function of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,8 +117,8 @@ pub struct Adaptation {
     pub task: TaskId,
     /// How.
     pub recipe: Recipe,
-    /// Whether its adapter is to answer as soon as it is there.
-    pub promote: bool,
+    /// Whether its adapter is to answer once it is there.
+    pub promote: Promotion,
     /// Where it is.
     pub status: AdaptationStatus,
     /// How often a worker took it.

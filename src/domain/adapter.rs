@@ -38,6 +38,31 @@ pub struct Adapter {
     pub created_at: Timestamp,
 }
 
+/// All that an adapter is a function of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterOrigin {
+    /// Identity of the base model.
+    pub base_sha256: String,
+    /// Hash of the support set.
+    pub support_hash: String,
+    /// How it is adapted.
+    pub recipe: Recipe,
+    /// Labels in the order of its outputs: the support hash knows classes by number only.
+    pub labels: Vec<String>,
+}
+
+impl Adapter {
+    /// What it was made from.
+    pub fn origin(&self) -> AdapterOrigin {
+        AdapterOrigin {
+            base_sha256: self.base_sha256.clone(),
+            support_hash: self.support_hash.clone(),
+            recipe: self.recipe,
+            labels: self.labels.clone(),
+        }
+    }
+}
+
 /// An adapter's tensors, as safetensors bytes whose digest was checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdapterBlob {

@@ -74,13 +74,18 @@ impl IdSource for SystemIds {
     }
 }
 
-/// A source that gives the same ids each time: for tests only.
+/// A source that gives the same ids each time: for tests, and for requests that may be taken up again.
 pub struct SeededIds(Mutex<ChaCha8Rng>);
 
 impl SeededIds {
     /// The source that `seed` names.
     pub fn new(seed: u64) -> Self {
         Self(Mutex::new(ChaCha8Rng::seed_from_u64(seed)))
+    }
+
+    /// The source that 256 random bits name.
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Self(Mutex::new(ChaCha8Rng::from_seed(seed)))
     }
 }
 

@@ -99,6 +99,24 @@ impl InputSchema {
         }
     }
 
+    /// Whether a text is an input as it is.
+    pub const fn takes_text(&self) -> bool {
+        !matches!(self, Self::Vector { .. } | Self::Image { .. })
+    }
+
+    /// An input that came as a text, where there is nothing but texts: the text itself, an image's file in base64, or a
+    /// vector as a JSON array.
+    pub fn from_text(&self, text: String) -> Result<Input, Fault> {
+        if self.takes_text() {
+            return Ok(Input::Text(text));
+        }
+        let value = match self {
+            Self::Vector { .. } => serde_json::from_str(&text).ok(),
+            _ => serde_json::from_value(serde_json::json!({ "image": text })).ok(),
+        };
+        value.ok_or_else(|| Fault::WrongInput { expected: self.describe(), given: Input::Text(text).describe() })
+    }
+
     /// One row of finite numbers from a caller's value.
     pub fn row(&self, input: &Input, limits: PixelLimits) -> Result<Vec<f32>, Fault> {
         match (self, input) {

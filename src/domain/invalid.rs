@@ -183,6 +183,15 @@ pub enum Fault {
         /// The largest side.
         limit: u32,
     },
+    /// A file that is no adapter of this base model.
+    #[error("these are not the weights of an adapter of this base model: {reason}")]
+    BadAdapter {
+        /// Why not.
+        reason: String,
+    },
+    /// A text that is not base64.
+    #[error("this is not base64 (RFC 4648, §4)")]
+    NotBase64,
     /// A number outside its range.
     #[error("{given} is outside {least}..={most}")]
     OutOfRange {
@@ -226,6 +235,8 @@ impl Fault {
             Self::BadImage { .. } => "bad_image",
             Self::UnknownImageFormat => "unknown_image_format",
             Self::ImageTooLarge { .. } => "image_too_large",
+            Self::BadAdapter { .. } => "bad_adapter",
+            Self::NotBase64 => "not_base64",
             Self::OutOfRange { .. } => "out_of_range",
         }
     }

@@ -1,8 +1,11 @@
 //! How good an adaptation is by its own estimate, before anyone asks it a question.
+//!
+//! Everything here comes from leave-one-out scores: row `i` was predicted by the adapter that the other rows leave. How
+//! sure an adapter may be of itself comes from the same scores (see [`Calibration`](super::Calibration)).
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outputs, Targets};
+use super::{Calibration, Outputs, SupportId, Targets};
 
 /// An estimate made from the support set alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,6 +22,15 @@ pub struct Quality {
     pub mean_squared_error: Option<f64>,
     /// The same by label, in the order of the task's labels.
     pub per_label: Vec<LabelQuality>,
+    /// How sure the adapter may be of itself; classification only.
+    #[serde(default)]
+    pub calibration: Option<Calibration>,
+    /// Labels that were taken for others, the most frequent first.
+    #[serde(default)]
+    pub confusions: Vec<Confusion>,
+    /// Examples that are probably labelled wrong, the most probable first.
+    #[serde(default)]
+    pub suspects: Vec<Suspect>,
 }
 
 /// The estimate for one label.
@@ -32,50 +44,164 @@ pub struct LabelQuality {
     pub recall: Option<f64>,
 }
 
+/// A label that was taken for another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confusion {
+    /// The label of the held-out examples.
+    pub label: String,
+    /// What they were taken for.
+    pub predicted: String,
+    /// How many of them.
+    pub count: usize,
+}
+
+/// An example that is probably labelled wrong.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Suspect {
+    /// Its place in the support set as it was given.
+    pub place: usize,
+    /// Its id, if it is stored.
+    #[serde(default)]
+    pub id: Option<SupportId>,
+    /// Its label.
+    pub label: String,
+    /// What the other examples say it is.
+    pub predicted: String,
+    /// How sure they are of that.
+    pub confidence: f64,
+}
+
+/// Most confusions and suspects that an estimate lists.
+const LONGEST_LIST: usize = 20;
+
+/// An example is suspect if the others are this many times as sure of another label as of its own. Chosen on Omniglot
+/// with every tenth label wrong: see `tests/it/quality.rs`.
+const SUSPECT_ODDS: f64 = 4.0;
+
 impl Quality {
-    /// From leave-one-out scores: row `i` was predicted without support row `i`. `None` if no row can be judged.
-    pub fn from_leave_one_out(outputs: &Outputs, targets: &Targets, names: &[String]) -> Option<Self> {
+    /// From leave-one-out scores in canonical order; `order[i]` is the place in which row `i` was given, `names` are
+    /// the classes'. `None` if no row can be judged.
+    pub fn from_leave_one_out(outputs: &Outputs, targets: &Targets, names: &[String], order: &[usize]) -> Option<Self> {
         match targets {
-            Targets::Values(values) => {
-                let errors = outputs.rows().zip(values).map(|(row, value)| f64::from(row[0] - value).powi(2));
-                let n = values.len();
-                Some(Self {
-                    method: "leave_one_out".to_owned(),
-                    n,
-                    accuracy: None,
-                    accuracy_ci95: None,
-                    mean_squared_error: Some(errors.sum::<f64>() / n as f64),
-                    per_label: Vec::new(),
-                })
-            }
-            Targets::Classes { labels, way } => {
-                let mut support = vec![0usize; *way];
-                let mut right = vec![0usize; *way];
-                for (row, &label) in outputs.rows().zip(labels) {
-                    support[label as usize] += 1;
-                    right[label as usize] += usize::from(argmax(row) == label as usize);
-                }
-                let judged: Vec<usize> = (0..*way).filter(|&class| support[class] > 1).collect();
-                let n: usize = judged.iter().map(|&class| support[class]).sum();
-                let hits: usize = judged.iter().map(|&class| right[class]).sum();
-                let per_label = (0..*way)
-                    .map(|class| LabelQuality {
-                        label: names[class].clone(),
-                        support: support[class],
-                        recall: (support[class] > 1).then(|| right[class] as f64 / support[class] as f64),
-                    })
-                    .collect();
-                (n > 0).then(|| Self {
-                    method: "leave_one_out".to_owned(),
-                    n,
-                    accuracy: Some(hits as f64 / n as f64),
-                    accuracy_ci95: Some(accuracy_interval(hits, n)),
-                    mean_squared_error: None,
-                    per_label,
-                })
-            }
+            Targets::Values(values) => Some(of_values(outputs, values)),
+            Targets::Classes { labels, way } => of_classes(outputs, labels, *way, names, order),
         }
     }
+
+    /// Whether this is at least as good as `other`, each by its own estimate. One that has no estimate is not.
+    pub fn is_at_least(&self, other: &Self) -> bool {
+        match (self.accuracy, other.accuracy, self.mean_squared_error, other.mean_squared_error) {
+            (Some(own), Some(others), _, _) => own >= others,
+            (_, _, Some(own), Some(others)) => own <= others,
+            _ => false,
+        }
+    }
+
+    /// Puts ids to the places of suspects.
+    pub fn name_suspects(&mut self, ids: &[SupportId]) {
+        for suspect in &mut self.suspects {
+            suspect.id = ids.get(suspect.place).copied();
+        }
+    }
+}
+
+fn of_values(outputs: &Outputs, values: &[f32]) -> Quality {
+    let errors = outputs.rows().zip(values).map(|(row, value)| f64::from(row[0] - value).powi(2));
+    Quality {
+        method: "leave_one_out".to_owned(),
+        n: values.len(),
+        accuracy: None,
+        accuracy_ci95: None,
+        mean_squared_error: Some(errors.sum::<f64>() / values.len() as f64),
+        per_label: Vec::new(),
+        calibration: None,
+        confusions: Vec::new(),
+        suspects: Vec::new(),
+    }
+}
+
+/// A row that can be judged: its class has another example.
+struct Judged<'a> {
+    /// Its place in the set as it was given.
+    place: usize,
+    logits: &'a [f32],
+    label: usize,
+    predicted: usize,
+}
+
+fn of_classes(outputs: &Outputs, labels: &[u32], way: usize, names: &[String], order: &[usize]) -> Option<Quality> {
+    let mut support = vec![0usize; way];
+    labels.iter().for_each(|&label| support[label as usize] += 1);
+    let judged: Vec<Judged<'_>> = outputs
+        .rows()
+        .zip(labels)
+        .zip(order)
+        .map(|((logits, &label), &place)| Judged { place, logits, label: label as usize, predicted: argmax(logits) })
+        .filter(|row| support[row.label] > 1)
+        .collect();
+    if judged.is_empty() {
+        return None;
+    }
+    let mut right = vec![0usize; way];
+    judged.iter().filter(|row| row.predicted == row.label).for_each(|row| right[row.label] += 1);
+    let (hits, n) = (right.iter().sum::<usize>(), judged.len());
+    let per_label = (0..way).map(|class| LabelQuality {
+        label: names[class].clone(),
+        support: support[class],
+        recall: (support[class] > 1).then(|| right[class] as f64 / support[class] as f64),
+    });
+    let scores: Vec<(&[f32], usize)> = judged.iter().map(|row| (row.logits, row.label)).collect();
+    let calibration = Calibration::fit(&scores);
+    Some(Quality {
+        method: "leave_one_out".to_owned(),
+        n,
+        accuracy: Some(hits as f64 / n as f64),
+        accuracy_ci95: Some(accuracy_interval(hits, n)),
+        mean_squared_error: None,
+        per_label: per_label.collect(),
+        confusions: confusions(&judged, names),
+        suspects: suspects(&judged, names, &calibration),
+        calibration: Some(calibration),
+    })
+}
+
+fn confusions(judged: &[Judged<'_>], names: &[String]) -> Vec<Confusion> {
+    let mut pairs: Vec<(usize, usize)> =
+        judged.iter().filter(|row| row.predicted != row.label).map(|row| (row.label, row.predicted)).collect();
+    pairs.sort_unstable();
+    let mut confusions: Vec<Confusion> = pairs
+        .chunk_by(|one, other| one == other)
+        .map(|equal| Confusion {
+            label: names[equal[0].0].clone(),
+            predicted: names[equal[0].1].clone(),
+            count: equal.len(),
+        })
+        .collect();
+    confusions.sort_by_key(|confusion| std::cmp::Reverse(confusion.count));
+    confusions.truncate(LONGEST_LIST);
+    confusions
+}
+
+fn suspects(judged: &[Judged<'_>], names: &[String], calibration: &Calibration) -> Vec<Suspect> {
+    let mut suspects: Vec<(f64, Suspect)> = judged
+        .iter()
+        .filter(|row| row.predicted != row.label)
+        .filter_map(|row| {
+            let probabilities = calibration.probabilities(row.logits);
+            let (confidence, own) = (probabilities[row.predicted], probabilities[row.label]);
+            let suspect = || Suspect {
+                place: row.place,
+                id: None,
+                label: names[row.label].clone(),
+                predicted: names[row.predicted].clone(),
+                confidence,
+            };
+            (confidence >= SUSPECT_ODDS * own).then(|| (confidence / own.max(f64::MIN_POSITIVE), suspect()))
+        })
+        .collect();
+    suspects.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    suspects.truncate(LONGEST_LIST);
+    suspects.into_iter().map(|(_, suspect)| suspect).collect()
 }
 
 /// Index of the largest score; the first of equals.
@@ -97,6 +223,17 @@ pub fn accuracy_interval(hits: usize, n: usize) -> [f64; 2] {
 mod tests {
     use super::*;
 
+    fn names() -> Vec<String> {
+        ["a", "b"].map(str::to_owned).to_vec()
+    }
+
+    fn quality(values: &[f32], labels: &[u32]) -> Option<Quality> {
+        let outputs = Outputs { width: 2, values: values.to_vec() };
+        let targets = Targets::Classes { labels: labels.to_vec(), way: 2 };
+        let order: Vec<usize> = (0..labels.len()).rev().collect();
+        Quality::from_leave_one_out(&outputs, &targets, &names(), &order)
+    }
+
     #[test]
     fn the_interval_of_a_share_is_wilsons() {
         let [low, high] = accuracy_interval(8, 10); // Brown, Cai & DasGupta 2001 give 0.4902 to 0.9433
@@ -106,14 +243,39 @@ mod tests {
 
     #[test]
     fn a_class_with_one_example_is_not_judged() {
-        let outputs = Outputs { width: 2, values: vec![0.0, 1.0, 1.0, 0.0, 1.0, 0.0] };
-        let targets = Targets::Classes { labels: vec![0, 1, 1], way: 2 };
-
-        let quality =
-            Quality::from_leave_one_out(&outputs, &targets, &["a".into(), "b".into()]).expect("two rows count");
+        let quality = quality(&[0.0, 1.0, 1.0, 0.0, 1.0, 0.0], &[0, 1, 1]).expect("two rows count");
 
         assert_eq!((quality.n, quality.accuracy), (2, Some(0.0)));
         assert_eq!(quality.per_label[0].recall, None);
+        assert_eq!(quality.confusions, [Confusion { label: "b".into(), predicted: "a".into(), count: 2 }]);
+    }
+
+    #[test]
+    fn where_every_class_has_one_example_nothing_is_estimated() {
+        assert_eq!(quality(&[0.0, 1.0, 1.0, 0.0], &[0, 1]), None);
+    }
+
+    #[test]
+    fn an_example_that_the_others_call_something_else_is_suspect_and_named_by_its_place() {
+        let right = [3.0, 0.0, 3.0, 0.0, 3.0, 0.0, 0.0, 3.0, 0.0, 3.0, 0.0, 3.0];
+        let mut values = right.to_vec();
+        values.extend([5.0, 0.0]); // labelled b
+        let quality = quality(&values, &[0, 0, 0, 1, 1, 1, 1]).expect("all rows count");
+
+        let suspects: Vec<_> =
+            quality.suspects.iter().map(|suspect| (suspect.place, suspect.predicted.as_str())).collect();
+        assert_eq!(suspects, [(0, "a")]); // the last row was given first
+    }
+
+    #[test]
+    fn of_two_estimates_the_higher_accuracy_or_the_lower_error_is_at_least_as_good() {
+        let good = quality(&[1.0, 0.0, 1.0, 0.0], &[0, 0]).expect("judged");
+        let bad = quality(&[1.0, 0.0, 0.0, 1.0], &[0, 0]).expect("judged");
+
+        assert!(good.is_at_least(&bad) && good.is_at_least(&good) && !bad.is_at_least(&good));
+        let error = |mean_squared_error| Quality { accuracy: None, mean_squared_error, ..good.clone() };
+        assert!(error(Some(0.1)).is_at_least(&error(Some(0.2))));
+        assert!(!error(Some(0.3)).is_at_least(&error(Some(0.2))) && !error(None).is_at_least(&error(Some(0.2))));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Input, SupportId, TaskId, Timestamp};
+use super::{Input, PredictionId, Promotion, SupportId, TaskId, Timestamp};
 
 /// What is asked of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,6 +53,8 @@ pub struct Task {
     pub open_labels: bool,
     /// The caller's own words about it.
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// What it does by itself.
+    pub settings: TaskSettings,
     /// The adapter version that answers; none before the first adaptation.
     pub active_version: Option<u32>,
     /// The highest version ever made.
@@ -65,6 +67,31 @@ pub struct Task {
     pub updated_at: Timestamp,
 }
 
+/// What a task does by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TaskSettings {
+    /// Whether it is adapted again when its examples change.
+    pub auto_adapt: bool,
+    /// Whether what an adaptation leaves is to answer, unless the adaptation says otherwise.
+    pub auto_promote: Promotion,
+}
+
+/// A prediction that was kept.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredPrediction {
+    /// Its id.
+    pub id: PredictionId,
+    /// The version that answered.
+    pub version: u32,
+    /// What was asked.
+    pub input: Input,
+    /// What was answered.
+    pub answer: Target,
+    /// When.
+    pub created_at: Timestamp,
+}
+
 /// Changes to a task; `None` leaves a field as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TaskPatch {
@@ -74,6 +101,8 @@ pub struct TaskPatch {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// Labels to add.
     pub add_labels: Vec<String>,
+    /// Other settings, whole.
+    pub settings: Option<TaskSettings>,
 }
 
 /// How many examples a label has.

@@ -1,5 +1,6 @@
 //! Tenants and the keys by which they are known.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -16,6 +17,49 @@ pub struct Tenant {
     pub created_at: Timestamp,
 }
 
+/// What a key may do; each scope includes those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Read, and ask for predictions.
+    Predict,
+    /// Change things, too: tasks, examples, adaptations.
+    Adapt,
+    /// Make and end keys, too.
+    Admin,
+}
+
+impl Scope {
+    /// The word in bodies and rows.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Predict => "predict",
+            Self::Adapt => "adapt",
+            Self::Admin => "admin",
+        }
+    }
+}
+
+impl std::str::FromStr for Scope {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Predict, Self::Adapt, Self::Admin]
+            .into_iter()
+            .find(|scope| scope.name() == text)
+            .ok_or_else(|| format!("`{text}` is none of `predict`, `adapt`, `admin`"))
+    }
+}
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// Whose things it is about.
+    pub tenant: TenantId,
+    /// What it may do.
+    pub scope: Scope,
+}
+
 /// What is kept of an API key: never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRecord {
@@ -25,8 +69,12 @@ pub struct KeyRecord {
     pub tenant: TenantId,
     /// SHA-256 of the whole key.
     pub digest: [u8; 32],
+    /// What it may do.
+    pub scope: Scope,
     /// When it was made.
     pub created_at: Timestamp,
+    /// When it ends; never, if none.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// An API key as its owner holds it: `imprint_<26 letters>_<64 hex digits>`.
@@ -95,7 +143,9 @@ mod tests {
             id: key.id(),
             tenant: TenantId::fresh(&SeededIds::new(1)),
             digest: key.digest(),
+            scope: Scope::Admin,
             created_at: Timestamp::from_millis(0),
+            expires_at: None,
         }
     }
 

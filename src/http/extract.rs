@@ -9,15 +9,34 @@ use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
+use super::idempotency::Seed;
 use super::object::Object;
 use super::problem::Problem;
-use crate::domain::TenantId;
-use crate::service::Service;
+use crate::domain::{Principal, TenantId};
+use crate::service::{Service, ServiceError};
 
-/// The tenant that sends the request.
+/// The tenant that sends the request, whom [`access`](super::access) let in.
 pub struct Caller(pub TenantId);
 
-impl<S> FromRequestParts<S> for Caller
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Principal>();
+        caller.map(|caller| Self(caller.tenant)).ok_or_else(|| ServiceError::Unauthenticated.into())
+    }
+}
+
+/// What comes after `Bearer` in `Authorization`.
+pub fn credential(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, credential) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
+}
+
+/// The use cases, for a request that makes something: if it may be repeated, with the ids that are its own.
+pub struct Maker(pub Service);
+
+impl<S> FromRequestParts<S> for Maker
 where
     S: Send + Sync,
     Service: FromRef<S>,
@@ -25,12 +44,11 @@ where
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let credential = header.and_then(|text| {
-            let (scheme, credential) = text.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim().to_owned())
-        });
-        Ok(Self(Service::from_ref(state).authenticate(credential.as_deref()).await?))
+        let service = Service::from_ref(state);
+        Ok(Self(match parts.extensions.get::<Seed>() {
+            Some(Seed(seed)) => service.with_ids_from(*seed),
+            None => service,
+        }))
     }
 }
 
@@ -45,20 +63,41 @@ impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for Ap
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(rejection.status()))?;
-        if bytes.is_empty() {
-            return parse(b"{}").map(Self);
-        }
-        if !is_json {
-            return Err(Problem::by_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
-        }
-        if bytes.len() <= PARSED_AT_ONCE {
-            return parse(&bytes).map(Self);
-        }
-        let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
-        parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR))).map(Self)
+        read(request, state, is_json).await.map(Self)
     }
+}
+
+/// A JSON body from a client that may not say that it is one, as those of the Open Inference Protocol do not.
+pub struct PlainJson<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send + 'static> FromRequest<S> for PlainJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let headers = request.headers();
+        let is_json = is_json(headers) || !headers.contains_key(header::CONTENT_TYPE);
+        read(request, state, is_json).await.map(Self)
+    }
+}
+
+async fn read<S, T>(request: Request, state: &S, is_json: bool) -> Result<T, Problem>
+where
+    S: Send + Sync,
+    T: DeserializeOwned + Send + 'static,
+{
+    let bytes =
+        Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(rejection.status()))?;
+    if bytes.is_empty() {
+        return parse(b"{}");
+    }
+    if !is_json {
+        return Err(Problem::by_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
+    }
+    if bytes.len() <= PARSED_AT_ONCE {
+        return parse(&bytes);
+    }
+    let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+    parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR)))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -5,9 +5,11 @@
 //!
 //! Deliberately absent: business rules, SQL, tensors.
 
+mod access;
 mod admission;
 mod events;
 mod extract;
+mod idempotency;
 mod object;
 mod page;
 mod problem;
@@ -61,7 +63,9 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
     let state = AppState { service, config: Arc::new(config), streams };
     // Each layer is inside the one below it.
     routes::router()
-        .with_state(state)
+        .with_state(state.clone())
+        .layer(from_fn_with_state(state.clone(), idempotency::once))
+        .layer(from_fn_with_state(state, access::check))
         .layer(DefaultBodyLimit::max(max_body))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
         .layer(CatchPanicLayer::custom(problem::panicked))

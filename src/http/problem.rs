@@ -61,6 +61,9 @@ pub struct ProblemBody {
     /// The places of the request that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<Fault>,
+    /// `detail` again, under the name that the Open Inference Protocol has for it; below `/v2` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
 }
 
 /// One place of a request that is wrong.
@@ -87,6 +90,26 @@ impl Problem {
     pub fn wrong_form(pointer: String, detail: String) -> Self {
         let errors = vec![Fault { pointer, code: "wrong_form".to_owned(), detail: detail.clone() }];
         Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid_values", detail) }
+    }
+
+    /// A repeatable request that somebody is at: `409`.
+    pub fn request_in_flight() -> Self {
+        let detail = "a request with this Idempotency-Key is under way; repeat it for its answer".to_owned();
+        let retry_after = Some(Duration::from_secs(1));
+        Self { retry_after, ..Self::new(StatusCode::CONFLICT, "request_in_flight", detail) }
+    }
+
+    /// One `Idempotency-Key` for two requests: `422`.
+    pub fn key_reused() -> Self {
+        let detail = "this Idempotency-Key came with another request before; send a new key".to_owned();
+        let pointer = "Idempotency-Key".to_owned();
+        let errors = vec![Fault { pointer, code: "idempotency_key_reused".to_owned(), detail: detail.clone() }];
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail) }
+    }
+
+    /// Whether something may have been done for the request all the same.
+    pub fn may_have_acted(&self) -> bool {
+        self.status.is_server_error() || self.code == "adaptation_failed"
     }
 
     /// A problem that its status says all about.
@@ -121,13 +144,15 @@ impl Problem {
         Self { status, code, detail, retry_after: None, errors: Vec::new() }
     }
 
-    fn body(self, request_id: String) -> ProblemBody {
+    fn body(self, request_id: String, is_inference: bool) -> ProblemBody {
+        let detail = shortened(self.detail);
         ProblemBody {
+            error: is_inference.then(|| detail.clone()),
             kind: format!("{TYPES}{}", self.code),
             title: self.status.canonical_reason().unwrap_or("Unknown"),
             status: self.status.as_u16(),
             code: self.code,
-            detail: shortened(self.detail),
+            detail,
             retryable: self.retry_after.is_some(),
             request_id,
             errors: self.errors.into_iter().map(Fault::shortened).collect(),
@@ -149,6 +174,10 @@ impl From<ServiceError> for Problem {
             E::Conflict { code, .. } => Self::new(StatusCode::CONFLICT, code, detail),
             E::Changed => Self::new(StatusCode::PRECONDITION_FAILED, "changed", detail),
             E::Unauthenticated => Self::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail),
+            E::Forbidden { .. } => Self::new(StatusCode::FORBIDDEN, "insufficient_scope", detail),
+            E::Limited { code, retry_after } => {
+                Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail) }
+            }
             E::Overloaded { retry_after } => Self {
                 retry_after: Some(retry_after),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
@@ -224,13 +253,14 @@ impl IntoResponse for Problem {
 /// Writes the body of every answer that is not a success.
 pub async fn render(request: Request, next: Next) -> Response {
     let id = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
+    let is_inference = request.uri().path().starts_with("/v2");
     let mut response = next.run(request).await;
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
     let problem = response.extensions_mut().remove::<Problem>().unwrap_or_else(|| Problem::by_status(status));
-    let body = serde_json::to_vec(&problem.body(id)).expect("a problem's fields are text and numbers");
+    let body = serde_json::to_vec(&problem.body(id, is_inference)).expect("a problem's fields are text and numbers");
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::{Input, LabelQuality, Quality, Recipe, narrow};
+use crate::domain::{Confusion, Input, LabelQuality, Promotion, Quality, Recipe, SupportId, Suspect, narrow};
 use crate::service::{Answer, GivenExample, Prediction};
 
 /// One input, in a form that the base model takes.
@@ -82,6 +82,28 @@ impl From<Recipe> for RecipeBody {
     }
 }
 
+/// Whether a new adapter is to answer: `always`, `if_better` (at least as good as the active one, each by its own
+/// estimate), `never`; or `true` for `always` and `false` for `never`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum PromoteBody {
+    /// `always` or `never`.
+    Flag(bool),
+    /// `always`, `if_better` or `never`.
+    #[schema(value_type = String)]
+    Word(Promotion),
+}
+
+impl From<PromoteBody> for Promotion {
+    fn from(promote: PromoteBody) -> Self {
+        match promote {
+            PromoteBody::Flag(true) => Self::Always,
+            PromoteBody::Flag(false) => Self::Never,
+            PromoteBody::Word(word) => word,
+        }
+    }
+}
+
 /// An adapter's estimate of itself, made from its support set alone.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct QualityBody {
@@ -102,6 +124,63 @@ pub struct QualityBody {
     /// By label.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     per_label: Vec<LabelQualityBody>,
+    /// How sure the adapter may be of itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    calibration: Option<CalibrationBody>,
+    /// Labels that were taken for others, the most frequent first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    confusions: Vec<ConfusionBody>,
+    /// Examples that are probably labelled wrong, the most probable first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    suspects: Vec<SuspectBody>,
+}
+
+/// How scores become probabilities that mean what they say, fitted to held-out examples.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CalibrationBody {
+    /// What scores are divided by before the softmax.
+    temperature: f64,
+    /// Expected calibration error: how far, on average, confidence is from accuracy.
+    error: f64,
+    /// With `abstain`, answers that are less sure are withheld; those that are not are right in 95 % of cases.
+    abstain_below: f64,
+    /// Share of held-out examples that are answered then.
+    coverage: f64,
+}
+
+/// A label that was taken for another one.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ConfusionBody {
+    /// The label of the held-out examples.
+    label: String,
+    /// What they were taken for.
+    predicted: String,
+    /// How many of them.
+    count: usize,
+}
+
+/// An example that is probably labelled wrong.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SuspectBody {
+    /// Its id, if it is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    id: Option<SupportId>,
+    /// Its place among the examples of the request, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    /// Its label.
+    label: String,
+    /// What the other examples say it is.
+    predicted: String,
+    /// How sure they are of that.
+    confidence: f64,
+}
+
+impl From<Suspect> for SuspectBody {
+    fn from(Suspect { place, id, label, predicted, confidence }: Suspect) -> Self {
+        Self { id, index: id.is_none().then_some(place), label, predicted, confidence }
+    }
 }
 
 /// The estimate for one label.
@@ -125,6 +204,18 @@ impl From<Quality> for QualityBody {
             accuracy_ci95: quality.accuracy_ci95,
             mean_squared_error: quality.mean_squared_error,
             per_label: quality.per_label.into_iter().map(label).collect(),
+            calibration: quality.calibration.map(|fitted| CalibrationBody {
+                temperature: fitted.temperature,
+                error: fitted.error,
+                abstain_below: fitted.abstain_below,
+                coverage: fitted.coverage,
+            }),
+            confusions: quality
+                .confusions
+                .into_iter()
+                .map(|Confusion { label, predicted, count }| ConfusionBody { label, predicted, count })
+                .collect(),
+            suspects: quality.suspects.into_iter().map(SuspectBody::from).collect(),
         }
     }
 }
@@ -141,6 +232,9 @@ pub struct PredictionBody {
     /// Its probability.
     #[serde(skip_serializing_if = "Option::is_none")]
     confidence: Option<f64>,
+    /// With `abstain`, whether that is too little to answer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    abstained: bool,
     /// Labels and probabilities, most probable first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scores: Vec<ScoreBody>,
@@ -162,14 +256,18 @@ impl From<Prediction> for PredictionBody {
     fn from(Prediction { id, answer }: Prediction) -> Self {
         let id = id.to_string();
         match answer {
-            Answer::Label { label, confidence, scores } => Self {
+            Answer::Label { label, confidence, abstained, scores } => Self {
                 id,
                 label: Some(label),
                 confidence: Some(confidence),
+                abstained,
                 scores: scores.into_iter().map(|(label, score)| ScoreBody { label, score }).collect(),
                 value: None,
             },
-            Answer::Value(value) => Self { id, label: None, confidence: None, scores: Vec::new(), value: Some(value) },
+            Answer::Value(value) => {
+                let (label, confidence, scores) = (None, None, Vec::new());
+                Self { id, label, confidence, abstained: false, scores, value: Some(value) }
+            }
         }
     }
 }

@@ -6,7 +6,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Recipe, TaskId, TenantId,
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Promotion, Recipe, Task,
+    TaskId, TenantId,
 };
 use crate::store::StoreError;
 
@@ -17,12 +18,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const QUEUE_RETRY: Duration = Duration::from_secs(5);
 
 /// An adaptation as a caller asks for it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct NewAdaptation {
     /// How to adapt.
     pub recipe: Recipe,
-    /// Whether its adapter is to answer as soon as it is there.
-    pub promote: bool,
+    /// Whether its adapter is to answer; as the task's settings say by default.
+    pub promote: Option<Promotion>,
 }
 
 impl Service {
@@ -36,7 +37,7 @@ impl Service {
             id: AdaptationId::fresh(&*self.ids),
             task: task.id,
             recipe: new.recipe,
-            promote: new.promote,
+            promote: new.promote.unwrap_or(task.settings.auto_promote),
             status: AdaptationStatus::Queued,
             attempt: 0,
             version: None,
@@ -45,6 +46,9 @@ impl Service {
             started_at: None,
             finished_at: None,
         };
+        if self.store.count_ahead(tenant, &adaptation).await? >= self.config.tenant_queued_adaptations {
+            return Err(ServiceError::Limited { code: "tenant_queue", retry_after: QUEUE_RETRY });
+        }
         match self.store.submit_adaptation(tenant, &adaptation, self.config.max_queued_adaptations).await {
             Err(StoreError::Full { .. }) => return Err(ServiceError::Overloaded { retry_after: QUEUE_RETRY }),
             submitted => {
@@ -55,6 +59,25 @@ impl Service {
         }
         self.hints.submitted.notify_one();
         Ok(adaptation)
+    }
+
+    /// Adapts a task whose examples have changed, if its settings say so and there is enough to adapt to. One that waits
+    /// already will see the change.
+    pub(super) async fn adapt_by_itself(&self, tenant: TenantId, task: &Task) -> Result<Option<Adaptation>> {
+        if !task.settings.auto_adapt {
+            return Ok(None);
+        }
+        let page = Page { after: None, limit: 1 };
+        let waiting = self.list_adaptations(tenant, Some(task.id), Some(AdaptationStatus::Queued), page).await?;
+        if let Some(waiting) = waiting.into_iter().next() {
+            return Ok(Some(waiting));
+        }
+        match self.create_adaptation(tenant, task.id, NewAdaptation::default()).await {
+            Ok(adaptation) => Ok(Some(adaptation)),
+            // Too few examples yet, or a full queue: the next change, or the caller, will see to it.
+            Err(ServiceError::Invalid(_) | ServiceError::Overloaded { .. } | ServiceError::Limited { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The adaptation once it has ended, or as it is after `wait`.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{AdapterId, Failure, Fault, Invalid};
+use crate::domain::{AdapterId, Failure, Fault, Invalid, Scope};
 use crate::engine::EngineError;
 use crate::store::StoreError;
 
@@ -30,6 +30,20 @@ pub enum ServiceError {
     /// No key, or not a valid one.
     #[error("send a valid key: `Authorization: Bearer imprint_…`")]
     Unauthenticated,
+    /// The key may not do this: take one that may.
+    #[error("this needs a key of the scope `{}`", needed.name())]
+    Forbidden {
+        /// The least scope that would do.
+        needed: Scope,
+    },
+    /// The tenant has all that it may have: come back later.
+    #[error("you are at your limit ({code}); repeat after the time in Retry-After")]
+    Limited {
+        /// The word by which a program tells it from others.
+        code: &'static str,
+        /// When.
+        retry_after: Duration,
+    },
     /// This server is full: come back later.
     #[error("the server is at its capacity; repeat after the time in Retry-After")]
     Overloaded {

@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use super::inputs::{check_count, check_name};
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    BaseModel, Example, Fault, Input, Invalid, Kind, Rows, Support, SupportId, SupportSet, Target, Targets, Task,
-    TaskId, TenantId, finite, hex,
+    Adaptation, BaseModel, Example, Fault, Input, Invalid, Kind, Rows, Support, SupportId, SupportSet, Target, Targets,
+    Task, TaskId, TenantId, finite, hex,
 };
 use crate::store::Added;
 
@@ -39,6 +39,8 @@ pub struct SupportAdded {
     pub added: Added,
     /// How many examples the task has now.
     pub support_count: usize,
+    /// The adaptation that follows, if the task adapts by itself.
+    pub adaptation: Option<Adaptation>,
 }
 
 /// Examples that passed every check, with their rows.
@@ -63,7 +65,9 @@ impl Service {
         let max = base.manifest.limits.max_support;
         let added = self.store.add_support(tenant, task.id, &support, &checked.new_labels, max, now).await?;
         let added = added.ok_or(ServiceError::NotFound("task"))?;
-        Ok(SupportAdded { added, support_count: self.store.support_len(tenant, task.id).await? })
+        let has_changed = !added.added.is_empty();
+        let adaptation = if has_changed { self.adapt_by_itself(tenant, &task).await? } else { None };
+        Ok(SupportAdded { added, support_count: self.store.support_len(tenant, task.id).await?, adaptation })
     }
 
     /// Examples of a task, newest first.
@@ -74,8 +78,13 @@ impl Service {
 
     /// Removes one example.
     pub async fn delete_support(&self, tenant: TenantId, task: TaskId, support: SupportId) -> Result<()> {
-        let deleted = self.store.delete_support(tenant, task, support, self.clock.now()).await?;
-        if deleted { Ok(()) } else { Err(ServiceError::NotFound("example")) }
+        if !self.store.delete_support(tenant, task, support, self.clock.now()).await? {
+            return Err(ServiceError::NotFound("example"));
+        }
+        if let Some(task) = self.store.find_task(tenant, task).await? {
+            self.adapt_by_itself(tenant, &task).await?;
+        }
+        Ok(())
     }
 
     pub(super) fn as_support(&self, examples: Vec<Example>) -> Vec<Support> {
@@ -200,7 +209,7 @@ pub(super) fn assemble(
     Ok((set.with_unlabelled(&unlabelled)?, names))
 }
 
-fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Result<Target, Invalid> {
+pub(super) fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Result<Target, Invalid> {
     match (kind, label, value) {
         (Kind::Classification, Some(label), None) => {
             check_name("label", &label, &format!("{at}/label"))?;

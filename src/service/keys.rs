@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::inputs::check_name;
 use super::{Result, Service, ServiceError};
 use crate::config::Auth;
-use crate::domain::{ApiKey, Clock, IdSource, KeyId, KeyRecord, Tenant, TenantId};
+use crate::domain::{ApiKey, Clock, Fault, IdSource, KeyId, KeyRecord, Principal, Scope, Tenant, TenantId, Timestamp};
 use crate::store::{Store, StoreError};
 
 /// The tenant that everyone is when `auth` is `open`.
@@ -13,45 +13,111 @@ const OPEN_TENANT: &str = "default";
 
 /// How long a key's record is taken without another look into the store: no longer than this is a withdrawn key valid.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(30);
+/// Longest time that a key may be valid for: what a signed 32-bit number of seconds holds.
+const LONGEST_VALIDITY: Duration = Duration::from_secs(i32::MAX as u64);
 /// Most keys that are remembered.
 pub(super) const REMEMBERED: u64 = 10_000;
 
 /// A key as it is shown, once.
 pub struct KeyMade {
-    /// Whose.
-    pub tenant: Tenant,
     /// The key.
     pub key: ApiKey,
+    /// What is kept of it.
+    pub record: KeyRecord,
 }
 
 /// A new key for the tenant of that name, which is made if it is not there. Needs no engine: operators do this beside
 /// the server.
-pub async fn create(store: &dyn Store, clock: &dyn Clock, ids: &dyn IdSource, tenant: &str) -> Result<KeyMade> {
+pub async fn create(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    ids: &dyn IdSource,
+    tenant: &str,
+    scope: Scope,
+    valid_for: Option<Duration>,
+) -> Result<KeyMade> {
     let tenant = find_or_create(store, clock, ids, tenant).await?;
-    let key = ApiKey::fresh(ids);
-    let record = KeyRecord { id: key.id(), tenant: tenant.id, digest: key.digest(), created_at: clock.now() };
+    add(store, clock, ids, tenant.id, scope, valid_for).await
+}
+
+async fn add(
+    store: &dyn Store,
+    clock: &dyn Clock,
+    ids: &dyn IdSource,
+    tenant: TenantId,
+    scope: Scope,
+    valid_for: Option<Duration>,
+) -> Result<KeyMade> {
+    let (key, created_at) = (ApiKey::fresh(ids), clock.now());
+    let expires_at = valid_for.map(|time| after(created_at, time));
+    let record = KeyRecord { id: key.id(), tenant, digest: key.digest(), scope, created_at, expires_at };
     store.create_key(&record).await?;
-    Ok(KeyMade { tenant, key })
+    Ok(KeyMade { key, record })
+}
+
+fn after(moment: Timestamp, time: Duration) -> Timestamp {
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(moment.millis().saturating_add(millis))
 }
 
 impl Service {
-    /// The tenant that sends `credential`, the text after `Bearer`.
+    /// A new key of a tenant.
+    pub async fn create_key(&self, tenant: TenantId, scope: Scope, valid_for: Option<Duration>) -> Result<KeyMade> {
+        if let Some(time) = valid_for.filter(|time| time.is_zero() || *time > LONGEST_VALIDITY) {
+            let given = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+            let most = i64::from(i32::MAX);
+            return Err(Fault::OutOfRange { given, least: 1, most }.at("/expires_in_s").into());
+        }
+        add(&*self.store, &*self.clock, &*self.ids, tenant, scope, valid_for).await
+    }
+
+    /// Keys of a tenant, newest first.
+    pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyRecord>> {
+        Ok(self.store.list_keys(tenant).await?)
+    }
+
+    /// Ends a key at once.
+    pub async fn revoke_key(&self, tenant: TenantId, key: KeyId) -> Result<()> {
+        if !self.store.delete_key(tenant, key).await? {
+            return Err(ServiceError::NotFound("key"));
+        }
+        self.keys.invalidate(&key).await;
+        Ok(())
+    }
+
+    /// A new key of the same scope; the old one ends after `overlap`.
+    pub async fn rotate_key(&self, tenant: TenantId, key: KeyId, overlap: Duration) -> Result<KeyMade> {
+        let found = self.store.find_key(key).await?.filter(|record| record.tenant == tenant);
+        let scope = found.ok_or(ServiceError::NotFound("key"))?.scope;
+        let made = add(&*self.store, &*self.clock, &*self.ids, tenant, scope, None).await?;
+        self.store.end_key(tenant, key, after(self.clock.now(), overlap)).await?;
+        self.keys.invalidate(&key).await;
+        Ok(made)
+    }
+
+    /// Who sends `credential`, the text after `Bearer`.
     ///
     /// # Errors
-    /// [`ServiceError::Unauthenticated`] for no key, a malformed one, an unknown one and a wrong one alike.
-    pub async fn authenticate(&self, credential: Option<&str>) -> Result<TenantId> {
+    /// [`ServiceError::Unauthenticated`] for no key, a malformed one, an unknown one, a wrong one and one that has ended
+    /// alike.
+    pub async fn authenticate(&self, credential: Option<&str>) -> Result<Principal> {
         match self.config.auth {
             Auth::Open => {
                 let find = async || {
                     let found = find_or_create(&*self.store, &*self.clock, &*self.ids, OPEN_TENANT).await;
                     found.map(|tenant| tenant.id)
                 };
-                self.open_tenant.get_or_try_init(find).await.copied()
+                let tenant = *self.open_tenant.get_or_try_init(find).await?;
+                Ok(Principal { tenant, scope: Scope::Admin })
             }
             Auth::Keys => {
                 let key = credential.and_then(ApiKey::parse).ok_or(ServiceError::Unauthenticated)?;
                 let record = self.key_record(key.id()).await?.ok_or(ServiceError::Unauthenticated)?;
-                if key.matches(&record) { Ok(record.tenant) } else { Err(ServiceError::Unauthenticated) }
+                let has_ended = record.expires_at.is_some_and(|end| end <= self.clock.now());
+                if has_ended || !key.matches(&record) {
+                    return Err(ServiceError::Unauthenticated);
+                }
+                Ok(Principal { tenant: record.tenant, scope: record.scope })
             }
         }
     }

@@ -7,13 +7,17 @@
 
 mod adaptations;
 mod adapters;
+mod allowances;
+mod classify;
 mod error;
 mod events;
 mod examples;
+mod feedback;
 mod inputs;
 pub mod keys;
 mod pace;
 mod predictions;
+mod requests;
 mod runner;
 mod tasks;
 
@@ -26,13 +30,21 @@ use crate::config::ServiceConfig;
 use crate::domain::{AdapterBlob, AdapterId, BaseModel, Clock, Fault, IdSource, KeyId, KeyRecord, TenantId};
 use crate::engine::Engine;
 use crate::store::Store;
+use allowances::{Allowances, TenantLimits};
 use pace::Pace;
 
 pub use adaptations::NewAdaptation;
+pub use adapters::{ImportAdapter, Verified};
+pub use allowances::{Allowance, Place};
+pub use classify::{Classified, Classify};
 pub use error::ServiceError;
 pub use events::QueuePlace;
 pub use examples::{Given, GivenExample, SupportAdded};
-pub use predictions::{AdaptPredict, AdaptPredicted, Answer, Predict, Predicted, Prediction};
+pub use feedback::{Feedback, FeedbackTaken};
+pub use predictions::{
+    AdaptPredict, AdaptPredicted, Answer, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
+};
+pub use requests::REQUEST_LEASE;
 pub use runner::Runners;
 pub use tasks::{NewTask, TaskState, TaskView};
 
@@ -60,6 +72,8 @@ pub struct Service {
     open_tenant: Arc<OnceCell<TenantId>>,
     hints: Arc<Hints>,
     pace: Arc<Pace>,
+    /// What tenants have of this process.
+    allowances: Arc<Allowances>,
     /// Whether the server is told to stop.
     stopping: watch::Sender<bool>,
 }
@@ -99,6 +113,7 @@ impl Service {
             open_tenant: Arc::default(),
             hints: Arc::default(),
             pace: Arc::default(),
+            allowances: Arc::default(),
             stopping: watch::Sender::new(false),
         }
     }
@@ -116,6 +131,12 @@ impl Service {
     /// The limits that this server was started with.
     pub fn limits(&self) -> &ServiceConfig {
         &self.config
+    }
+
+    /// Takes a place for one request of a tenant.
+    pub fn admit(&self, tenant: TenantId) -> Result<(Place, Option<Allowance>)> {
+        let limits = TenantLimits { rate: self.config.tenant_requests_per_s, concurrency: self.config.tenant_requests };
+        self.allowances.admit(tenant, limits, tokio::time::Instant::now())
     }
 
     /// Whether the store answers.

@@ -2,13 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use super::examples::assemble;
+use super::examples::{assemble, target};
+use super::inputs::check_count;
 use super::tasks::check_kind;
-use super::{Given, Result, Service, ServiceError};
+use super::{Given, GivenExample, Result, Service, ServiceError};
 use crate::domain::{
-    BaseModel, Example, Fault, Input, Kind, Outputs, PredictionId, Quality, Recipe, Target, TaskId, TenantId, argmax,
+    Adapter, BaseModel, Calibration, Evaluation, Example, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality,
+    Recipe, Rows, Target, Task, TaskId, TenantId, argmax, probabilities,
 };
 use crate::engine::Origin;
+
+/// Most versions that are compared at a time.
+const MAX_COMPARED: usize = 8;
 
 /// A query to a task.
 #[derive(Clone, Debug)]
@@ -17,10 +22,31 @@ pub struct Predict {
     pub query: Vec<Input>,
     /// The adapter's version; the active one by default.
     pub version: Option<u32>,
-    /// Most scores of each prediction; all by default.
-    pub top_k: Option<usize>,
+    /// How to answer.
+    pub style: AnswerStyle,
+    /// Whether to keep the predictions for feedback.
+    pub store: bool,
     /// After this nobody waits for the answer.
     pub deadline: Option<Instant>,
+}
+
+/// How to answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AnswerStyle {
+    /// Most scores of each prediction; all by default.
+    pub top_k: Option<usize>,
+    /// Whether to abstain from answers that are not sure enough to be right in 95 % of cases, by the adapter's own
+    /// estimate.
+    pub abstain: bool,
+}
+
+/// Answers of several versions to one query.
+#[derive(Clone, Debug)]
+pub struct Compared {
+    /// One a version, in the order asked for.
+    pub answers: Vec<Predicted>,
+    /// Share of the query's inputs on which all versions say the same label; none for regression.
+    pub agreement: Option<f64>,
 }
 
 /// Answers of a task.
@@ -47,8 +73,8 @@ pub struct AdaptPredict {
     pub query: Vec<Input>,
     /// How to adapt.
     pub recipe: Recipe,
-    /// Most scores of each prediction; all by default.
-    pub top_k: Option<usize>,
+    /// How to answer.
+    pub style: AnswerStyle,
     /// After this nobody waits for the answer.
     pub deadline: Option<Instant>,
 }
@@ -86,6 +112,8 @@ pub enum Answer {
         label: String,
         /// Its probability.
         confidence: f64,
+        /// Whether that is too little to answer, for one who would rather have no answer than a wrong one.
+        abstained: bool,
         /// Labels and probabilities, most probable first.
         scores: Vec<(String, f64)>,
     },
@@ -97,27 +125,112 @@ impl Service {
     /// Predicts with a task's adapter.
     pub async fn predict(&self, tenant: TenantId, task: TaskId, request: Predict) -> Result<Predicted> {
         let task = self.found_task(tenant, task).await?;
+        check_top_k(request.style.top_k)?;
+        let adapter = self.answering(tenant, &task, request.version).await?;
+        let kept = if request.store { request.query.clone() } else { Vec::new() };
+        let base = self.base_of(&task, &adapter)?;
+        let query = self.query(base, request.query).await?;
+        let predicted = self.predict_rows(tenant, &task, &adapter, query, request.style, request.deadline).await?;
+        if request.store {
+            self.keep(tenant, task.id, kept, &predicted).await?;
+        }
+        Ok(predicted)
+    }
+
+    /// The same query to several versions.
+    pub async fn compare(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        versions: &[u32],
+        query: Vec<Input>,
+    ) -> Result<Compared> {
+        let task = self.found_task(tenant, task).await?;
+        if !(2..=MAX_COMPARED).contains(&versions.len()) {
+            let given = i64::try_from(versions.len()).unwrap_or(i64::MAX);
+            return Err(Fault::OutOfRange { given, least: 2, most: MAX_COMPARED as i64 }.at("/versions").into());
+        }
         let base = self.named_base(&task.base_model, "/base_model")?;
-        check_top_k(request.top_k)?;
-        let found = self.store.find_adapter(tenant, task.id, request.version).await?;
-        let adapter = found.ok_or_else(|| match request.version {
+        let query = self.query(base, query).await?;
+        let mut answers = Vec::with_capacity(versions.len());
+        for &version in versions {
+            let adapter = self.answering(tenant, &task, Some(version)).await?;
+            answers
+                .push(self.predict_rows(tenant, &task, &adapter, query.clone(), AnswerStyle::default(), None).await?);
+        }
+        Ok(Compared { agreement: agreement(&answers), answers })
+    }
+
+    /// How well a version answers labelled examples, which are not kept.
+    pub async fn evaluate(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        version: Option<u32>,
+        examples: Vec<GivenExample>,
+    ) -> Result<(u32, Evaluated)> {
+        let task = self.found_task(tenant, task).await?;
+        let adapter = self.answering(tenant, &task, version).await?;
+        let base = self.base_of(&task, &adapter)?;
+        let truths = examples
+            .iter()
+            .enumerate()
+            .map(|(index, example)| {
+                target(task.kind, example.label.clone(), example.value, &format!("/examples/{index}"))
+            })
+            .collect::<Result<Vec<Target>, _>>()?;
+        check_count("examples", truths.len(), base.manifest.limits.max_query, "/examples")?;
+        if truths.is_empty() {
+            return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
+        }
+        let inputs = examples.into_iter().map(|example| example.input).collect();
+        let (_, rows) = self.rows(&base.manifest.input, inputs, "/examples", "/input").await?;
+        let width = base.manifest.input.row_width();
+        let query = Rows::new(width, rows.concat()).map_err(|fault| fault.at("/examples"))?;
+        let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
+        let Predicted { predictions, .. } = self.predict_rows(tenant, &task, &adapter, query, style, None).await?;
+        Ok((adapter.version, judged(&truths, predictions, adapter.labels)))
+    }
+
+    /// A task and the adapter that answers for it: the version, or the active one.
+    pub async fn answering_adapter(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        version: Option<u32>,
+    ) -> Result<(Task, Adapter)> {
+        let task = self.found_task(tenant, task).await?;
+        let adapter = self.answering(tenant, &task, version).await?;
+        Ok((task, adapter))
+    }
+
+    /// The adapter that is to answer.
+    async fn answering(&self, tenant: TenantId, task: &Task, version: Option<u32>) -> Result<Adapter> {
+        let found = self.store.find_adapter(tenant, task.id, version).await?;
+        found.ok_or_else(|| match version {
             Some(_) => ServiceError::NotFound("adapter"),
             None => ServiceError::Conflict {
                 code: "not_adapted",
                 detail: "this task has no adapter yet; POST its adaptations first".to_owned(),
             },
-        })?;
-        if adapter.base_sha256 != base.sha256 {
-            return Err(ServiceError::Conflict {
-                code: "base_model_changed",
-                detail: "the base model has changed since this adapter was made; adapt the task again".to_owned(),
-            });
-        }
-        let query = self.query(base, request.query).await?;
-        let blob = self.load_adapter(tenant, &adapter).await?;
-        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        })
+    }
+
+    async fn predict_rows(
+        &self,
+        tenant: TenantId,
+        task: &Task,
+        adapter: &Adapter,
+        query: Rows,
+        style: AnswerStyle,
+        deadline: Option<Instant>,
+    ) -> Result<Predicted> {
+        let base = self.base_of(task, adapter)?;
+        let blob = self.load_adapter(tenant, adapter).await?;
+        let origin = Origin { deadline, ..Origin::interactive(tenant) };
         let outputs = self.engine.predict(origin, &base.manifest.name, blob, query).await?;
-        let predictions = self.answers(task.kind, &outputs, &adapter.labels, request.top_k);
+        let calibration = adapter.quality.as_ref().and_then(|quality| quality.calibration.as_ref());
+        let predictions = self.answers(task.kind, &outputs, &adapter.labels, calibration, style);
         Ok(Predicted { version: adapter.version, base: base.clone(), predictions })
     }
 
@@ -126,7 +239,7 @@ impl Service {
         let started = Instant::now();
         let base = self.named_base(&request.base_model, "/base_model")?;
         let kind = check_kind(base, request.kind)?;
-        check_top_k(request.top_k)?;
+        check_top_k(request.style.top_k)?;
         self.check_recipe(base, &request.recipe, "/recipe")?;
         if request.support.examples.is_empty() {
             return Err(Fault::EmptySupport.at("/support").into());
@@ -136,27 +249,87 @@ impl Service {
         let targets: Vec<Option<Target>> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
         let (support, labels) =
             assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
-        let (hash, of_support) = (support.hash().to_owned(), support.targets().clone());
+        let (hash, of_support, order) =
+            (support.hash().to_owned(), support.targets().clone(), support.order().to_vec());
         let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let base_name = &base.manifest.name;
         let (adapted, outputs) = self.engine.adapt_predict(origin, base_name, support, request.recipe, query).await?;
-        let quality =
-            adapted.leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels));
+        let judge = |held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels, &order);
+        let quality = adapted.leave_one_out.and_then(judge);
+        let calibration = quality.as_ref().and_then(|quality| quality.calibration.as_ref());
         Ok(AdaptPredicted {
             base: base.clone(),
             support_hash: hash,
-            predictions: self.answers(kind, &outputs, &labels, request.top_k),
+            predictions: self.answers(kind, &outputs, &labels, calibration, request.style),
             quality,
             took: started.elapsed(),
         })
     }
 
-    fn answers(&self, kind: Kind, outputs: &Outputs, labels: &[String], top_k: Option<usize>) -> Vec<Prediction> {
+    fn answers(
+        &self,
+        kind: Kind,
+        outputs: &Outputs,
+        labels: &[String],
+        calibration: Option<&Calibration>,
+        style: AnswerStyle,
+    ) -> Vec<Prediction> {
         let answer = |row: &[f32]| match kind {
             Kind::Regression => Answer::Value(row[0]),
-            Kind::Classification => classified(row, labels, top_k),
+            Kind::Classification => classified(row, labels, calibration, style),
         };
         outputs.rows().map(|row| Prediction { id: PredictionId::fresh(&*self.ids), answer: answer(row) }).collect()
+    }
+}
+
+/// Share of inputs to which all say the same label.
+fn agreement(answers: &[Predicted]) -> Option<f64> {
+    let label = |prediction: &Prediction| match &prediction.answer {
+        Answer::Label { label, .. } => Some(label.clone()),
+        Answer::Value(_) => None,
+    };
+    let labels = |predicted: &Predicted| predicted.predictions.iter().map(label).collect::<Option<Vec<String>>>();
+    let all = answers.iter().map(labels).collect::<Option<Vec<_>>>()?;
+    let (first, others) = all.split_first()?;
+    let agreed = (0..first.len()).filter(|&row| others.iter().all(|other| other[row] == first[row])).count();
+    Some(agreed as f64 / first.len() as f64)
+}
+
+/// What labelled examples say about a version.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Evaluated {
+    /// About a classifier.
+    Labels(Box<Evaluation>),
+    /// About a regression.
+    Values {
+        /// Examples.
+        n: usize,
+        /// Mean squared error.
+        mean_squared_error: f64,
+    },
+}
+
+/// At least one truth, and as many predictions of the same kind.
+fn judged(truths: &[Target], predictions: Vec<Prediction>, labels: Vec<String>) -> Evaluated {
+    let (mut known, mut answers, mut errors) = (labels, Vec::new(), Vec::new());
+    for (truth, Prediction { answer, .. }) in truths.iter().zip(predictions) {
+        match (truth, answer) {
+            (Target::Label(label), Answer::Label { label: predicted, confidence, abstained, .. }) => {
+                if !known.contains(label) {
+                    known.push(label.clone());
+                }
+                answers.push(Judged { label: label.clone(), predicted, confidence, abstained });
+            }
+            (Target::Value(truth), Answer::Value(value)) => errors.push(f64::from(value - truth).powi(2)),
+            _ => {}
+        }
+    }
+    match Evaluation::of(&answers, &known) {
+        Some(evaluation) => Evaluated::Labels(Box::new(evaluation)),
+        None => Evaluated::Values {
+            n: errors.len(),
+            mean_squared_error: errors.iter().sum::<f64>() / errors.len().max(1) as f64,
+        },
     }
 }
 
@@ -168,18 +341,19 @@ fn check_top_k(top_k: Option<usize>) -> Result<()> {
 }
 
 /// Probabilities of one row of logits, most probable first; of equals, in the order of the labels.
-fn classified(logits: &[f32], labels: &[String], top_k: Option<usize>) -> Answer {
+fn classified(logits: &[f32], labels: &[String], calibration: Option<&Calibration>, style: AnswerStyle) -> Answer {
     let best = argmax(logits);
-    let exponentials: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - logits[best]).exp()).collect();
-    let sum: f64 = exponentials.iter().sum();
+    let shares = calibration.map_or_else(|| probabilities(logits, 1.0), |fitted| fitted.probabilities(logits));
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|&one, &other| logits[other].total_cmp(&logits[one]));
     let scores: Vec<(String, f64)> = order
         .into_iter()
-        .take(top_k.unwrap_or(usize::MAX))
-        .map(|class| (labels[class].clone(), exponentials[class] / sum))
+        .take(style.top_k.unwrap_or(usize::MAX))
+        .map(|class| (labels[class].clone(), shares[class]))
         .collect();
-    Answer::Label { label: labels[best].clone(), confidence: exponentials[best] / sum, scores }
+    let confidence = shares[best];
+    let abstained = style.abstain && calibration.is_some_and(|fitted| confidence < fitted.abstain_below);
+    Answer::Label { label: labels[best].clone(), confidence, abstained, scores }
 }
 
 #[cfg(test)]
@@ -192,8 +366,8 @@ mod tests {
 
     #[test]
     fn probabilities_are_the_softmax_of_the_logits_and_survive_large_ones() {
-        let Answer::Label { label, confidence, scores } =
-            classified(&[1000.0, 1000.0 + 2f32.ln(), -1000.0], &labels(), None)
+        let Answer::Label { label, confidence, scores, .. } =
+            classified(&[1000.0, 1000.0 + 2f32.ln(), -1000.0], &labels(), None, AnswerStyle::default())
         else {
             panic!("a class")
         };
@@ -206,9 +380,28 @@ mod tests {
 
     #[test]
     fn top_k_keeps_the_most_probable() {
-        let Answer::Label { scores, .. } = classified(&[0.0, 1.0, 2.0], &labels(), Some(1)) else { panic!("a class") };
+        let style = AnswerStyle { top_k: Some(1), abstain: false };
+        let Answer::Label { scores, .. } = classified(&[0.0, 1.0, 2.0], &labels(), None, style) else {
+            panic!("a class")
+        };
 
         assert_eq!(scores.len(), 1);
         assert_eq!(scores[0].0, "c");
+    }
+
+    #[test]
+    fn an_answer_below_the_fitted_line_is_withheld_from_one_who_asks_for_that() {
+        let fitted = Calibration { temperature: 2.0, error: 0.0, abstain_below: 0.8, coverage: 0.5 };
+        let answer = |abstain, logit| {
+            let style = AnswerStyle { top_k: None, abstain };
+            match classified(&[logit, 0.0, -100.0], &labels(), Some(&fitted), style) {
+                Answer::Label { confidence, abstained, .. } => (confidence, abstained),
+                Answer::Value(_) => panic!("a class"),
+            }
+        };
+
+        let (confidence, abstained) = answer(true, 2.0); // σ(2/2) = 0.73
+        assert!((confidence - 0.731_058).abs() < 1e-5 && abstained, "{confidence}");
+        assert!(!answer(false, 2.0).1 && !answer(true, 4.0).1);
     }
 }

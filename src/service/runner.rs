@@ -11,7 +11,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
 use tracing::{Instrument, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
-use crate::domain::{Adaptation, AdaptationPhase, Adapter, AdapterId, Failure, Quality, Timestamp};
+use crate::domain::{
+    Adaptation, AdaptationPhase, Adapter, AdapterId, AdapterOrigin, Failure, Quality, SupportId, Timestamp,
+};
 use crate::engine::{Adapted, EngineError, Origin};
 use crate::store::{Claim, Completion};
 
@@ -153,8 +155,18 @@ impl Service {
         let (task, recipe) = (&claim.task, claim.adaptation.recipe);
         let base = self.named_base(&task.base_model, "/base_model")?;
         let support = self.store.load_support(claim.tenant, task.id).await?;
+        let labelled = support.iter().filter(|support| support.example.target.is_some());
+        let ids: Vec<SupportId> = labelled.map(|support| support.id).collect();
         let (set, labels) = self.support_set(base, task, support).await?;
-        let (hash, count, targets) = (set.hash().to_owned(), set.len(), set.targets().clone());
+        let made_from = AdapterOrigin {
+            base_sha256: base.sha256.clone(),
+            support_hash: set.hash().to_owned(),
+            recipe,
+            labels: labels.clone(),
+        };
+        if let Some(version) = self.store.find_adapter_from(claim.tenant, task.id, &made_from).await? {
+            return Ok(Completion::Known(version));
+        }
         let origin = Origin::interactive(claim.tenant);
         let adapt = async {
             loop {
@@ -169,15 +181,19 @@ impl Service {
         };
         let ((), result) = tokio::join!(self.note_phase(claim, AdaptationPhase::InnerLoop), adapt);
         let Adapted { blob, leave_one_out } = result?;
-        let quality = leave_one_out.and_then(|held_out| Quality::from_leave_one_out(&held_out, &targets, &labels));
+        let judge = |held_out| Quality::from_leave_one_out(&held_out, set.targets(), &labels, set.order());
+        let mut quality = leave_one_out.and_then(judge);
+        if let Some(quality) = &mut quality {
+            quality.name_suspects(&ids);
+        }
         let adapter = Adapter {
             id: AdapterId::fresh(&*self.ids),
             task: task.id,
             version: 0, // the store gives the next one
             base_model: base.manifest.name.clone(),
-            base_sha256: base.sha256.clone(),
-            support_hash: hash,
-            support_count: count,
+            base_sha256: made_from.base_sha256,
+            support_hash: made_from.support_hash,
+            support_count: set.len(),
             recipe,
             labels,
             sha256: blob.sha256().to_owned(),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::examples::Checked;
 use super::inputs::{check_count, check_name};
 use super::{Given, GivenExample, Page, Result, Service, ServiceError};
-use crate::domain::{BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TenantId};
+use crate::domain::{BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId};
 
 /// Longest metadata, in bytes of JSON.
 const METADATA_LIMIT: usize = 16 << 10;
@@ -23,6 +23,8 @@ pub struct NewTask {
     pub labels: Option<Vec<String>>,
     /// The caller's own words about it.
     pub metadata: Map<String, Value>,
+    /// What it does by itself.
+    pub settings: TaskSettings,
     /// First examples.
     pub support: Vec<GivenExample>,
 }
@@ -74,6 +76,7 @@ impl Service {
         let Checked { examples, new_labels, .. } =
             self.check_examples(base, kind, &labels, open_labels, given, "/support").await?;
         labels.extend(new_labels);
+        let has_examples = !examples.is_empty();
         let now = self.clock.now();
         let task = Task {
             id: TaskId::fresh(&*self.ids),
@@ -83,6 +86,7 @@ impl Service {
             labels,
             open_labels,
             metadata: new.metadata,
+            settings: new.settings,
             active_version: None,
             latest_version: None,
             revision: 1,
@@ -90,7 +94,10 @@ impl Service {
             updated_at: now,
         };
         self.store.create_task(tenant, &task, &self.as_support(examples), self.config.max_tasks).await?;
-        self.view(tenant, task).await
+        if has_examples {
+            self.adapt_by_itself(tenant, &task).await?;
+        }
+        self.find_task(tenant, task.id).await
     }
 
     /// A task.

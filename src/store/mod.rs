@@ -18,7 +18,8 @@ use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
-    Failure, KeyId, KeyRecord, LabelCount, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+    AdapterOrigin, Failure, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation,
+    SavedResponse, StoredPrediction, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
 };
 
 /// Why the store could not do what was asked.
@@ -83,6 +84,15 @@ pub struct Page<Id> {
     pub limit: usize,
 }
 
+/// How long a request with an `Idempotency-Key` is locked by one who is at it, and how long it is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RequestTimes {
+    /// Without a sign of life.
+    pub lease: Duration,
+    /// From when it is first taken up.
+    pub keep: Duration,
+}
+
 /// What adding examples did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Added {
@@ -110,6 +120,8 @@ pub enum Completion {
     /// The version in [`Adapter`] is ignored: the store gives the next one. If the task already has an adapter with
     /// this base, support hash, recipe and labels, that one is reused and nothing is added.
     Adapted(Box<Adapter>, AdapterBlob),
+    /// The same, but the adapter that would come out is there already: this version.
+    Known(u32),
     /// The job failed for good.
     Failed(Failure),
     /// The job goes back into the queue (or fails with this, if its attempts are spent).
@@ -165,10 +177,16 @@ pub trait Store: Send + Sync {
     async fn find_tenant(&self, name: &str) -> Result<Option<Tenant>, StoreError>;
     /// Adds a key.
     async fn create_key(&self, key: &KeyRecord) -> Result<(), StoreError>;
+    /// Keys of a tenant, newest first.
+    async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Ends a key at a moment, or earlier if it ends earlier; false if the tenant has no such key.
+    async fn end_key(&self, tenant: TenantId, id: KeyId, at: Timestamp) -> Result<bool, StoreError>;
+    /// Removes a key; false if the tenant has no such key.
+    async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Result<bool, StoreError>;
     /// The key of that public half.
     async fn find_key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Adds a task and its first examples, all or nothing. [`StoreError::Full`] above `max_tasks` of the tenant.
+    /// Adds a task and its first examples, all or nothing. A task of this id that is there stays as it is. [`StoreError::Full`] above `max_tasks` of the tenant.
     async fn create_task(
         &self,
         tenant: TenantId,
@@ -225,7 +243,7 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Puts a job into the queue; false if there is no such task. [`StoreError::Full`] if `max_queued` jobs of all tenants wait already.
+    /// Puts a job into the queue, once; false if there is no such task. [`StoreError::Full`] if `max_queued` jobs of all tenants wait already.
     async fn submit_adaptation(
         &self,
         tenant: TenantId,
@@ -279,6 +297,23 @@ pub trait Store: Send + Sync {
         completion: Completion,
     ) -> Result<Option<Adaptation>, StoreError>;
 
+    /// Version of the task's adapter that an adaptation from this origin would leave, if it is there.
+    async fn find_adapter_from(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        origin: &AdapterOrigin,
+    ) -> Result<Option<u32>, StoreError>;
+    /// Adds an adapter that was made elsewhere, as the task's next version, unless the task has these bytes already; the
+    /// adapter as it is there, `None` if there is no such task.
+    async fn import_adapter(
+        &self,
+        tenant: TenantId,
+        adapter: &Adapter,
+        blob: &AdapterBlob,
+        promote: Promotion,
+        now: Timestamp,
+    ) -> Result<Option<Adapter>, StoreError>;
     /// An adapter of a task: the version, or the active one.
     async fn find_adapter(
         &self,
@@ -304,6 +339,57 @@ pub trait Store: Send + Sync {
         version: u32,
         now: Timestamp,
     ) -> Result<Option<Task>, StoreError>;
-    /// Makes the version that was active before the active one; `None` if there is no task or no version before.
-    async fn rollback(&self, tenant: TenantId, task: TaskId, now: Timestamp) -> Result<Option<Task>, StoreError>;
+    /// Makes the version that was active before the active one; `None` if there is no task or no version before. Once
+    /// for each `token`: repeated, it changes nothing.
+    async fn rollback(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Option<Task>, StoreError>;
+
+    /// Keeps predictions of a task, and of all that it has the newest `most`; false if there is no such task.
+    async fn store_predictions(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        predictions: &[StoredPrediction],
+        most: usize,
+    ) -> Result<bool, StoreError>;
+    /// A prediction that was kept.
+    async fn find_prediction(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        id: PredictionId,
+    ) -> Result<Option<StoredPrediction>, StoreError>;
+
+    /// Takes up a request that may be repeated, unless it was answered, or somebody is at it. One that is new has its
+    /// ids drawn from `seed`.
+    async fn reserve_request(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        seed: [u8; 32],
+        times: RequestTimes,
+    ) -> Result<Reservation, StoreError>;
+    /// Prolongs its lock by `lease`, and ends it with none; false if the request is no longer this attempt's.
+    async fn renew_request(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        attempt: u32,
+        lease: Duration,
+    ) -> Result<bool, StoreError>;
+    /// Keeps its answer; false if the request is no longer this attempt's.
+    async fn save_response(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        attempt: u32,
+        response: &SavedResponse,
+    ) -> Result<bool, StoreError>;
+    /// Forgets it, if it is still this attempt's.
+    async fn release_request(&self, tenant: TenantId, request: &RequestKey, attempt: u32) -> Result<(), StoreError>;
 }

@@ -5,5 +5,6 @@
 mod cli;
 mod http;
 mod postgres;
+mod quality;
 mod store;
 mod training;

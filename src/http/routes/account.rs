@@ -1,13 +1,13 @@
 //! The caller, and what the server allows.
 
-use axum::Json;
 use axum::extract::State;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::TenantId;
+use crate::domain::{Principal, Scope, TenantId};
 use crate::http::AppState;
 use crate::http::extract::Caller;
 use crate::http::problem::{Problem, ProblemBody};
@@ -22,6 +22,9 @@ struct WhoamiBody {
     /// Its id.
     #[schema(value_type = String, example = "ten_0123456789abcdefghjkmnpqrs")]
     tenant: TenantId,
+    /// What its key may do: `predict`, `adapt` or `admin`.
+    #[schema(value_type = String)]
+    scope: Scope,
 }
 
 /// What the server allows. Base models have limits of their own.
@@ -33,6 +36,16 @@ struct LimitsBody {
     request_timeout_ms: u64,
     /// Longest time that `Prefer: wait=N` is granted, in seconds.
     max_wait_s: u64,
+    /// Requests of one tenant at a time; 0 is no limit.
+    tenant_requests: u32,
+    /// Requests of one tenant a second, in the long run; 0 is no limit.
+    tenant_requests_per_s: u32,
+    /// Adaptations of one tenant that may wait.
+    tenant_queued_adaptations: usize,
+    /// How long an `Idempotency-Key` is remembered, in hours.
+    idempotency_hours: u64,
+    /// Most predictions that a task keeps for feedback.
+    max_stored_predictions: usize,
     /// Most tasks of one tenant.
     max_tasks: usize,
     /// Most inner steps that a recipe may ask for.
@@ -46,8 +59,8 @@ struct LimitsBody {
     get, path = "/v1/whoami", tag = "server",
     responses((status = 200, body = WhoamiBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
-async fn whoami(Caller(tenant): Caller) -> Json<WhoamiBody> {
-    Json(WhoamiBody { tenant })
+async fn whoami(Extension(Principal { tenant, scope }): Extension<Principal>) -> Json<WhoamiBody> {
+    Json(WhoamiBody { tenant, scope })
 }
 
 /// What this server allows.
@@ -64,6 +77,11 @@ async fn limits(
         max_body_bytes: config.max_body_bytes,
         request_timeout_ms: config.request_timeout_ms,
         max_wait_s: config.max_wait_s,
+        tenant_requests: limits.tenant_requests,
+        tenant_requests_per_s: limits.tenant_requests_per_s,
+        tenant_queued_adaptations: limits.tenant_queued_adaptations,
+        idempotency_hours: limits.idempotency_hours,
+        max_stored_predictions: limits.max_stored_predictions,
         max_tasks: limits.max_tasks,
         max_inner_steps: limits.max_inner_steps,
         max_image_side: limits.max_image_side,

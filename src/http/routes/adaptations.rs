@@ -1,5 +1,6 @@
 //! Adaptations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -12,13 +13,16 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, TaskId, TenantId, Timestamp};
+use crate::config::HttpConfig;
+use crate::domain::{
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, Promotion, TaskId, TenantId, Timestamp,
+};
 use crate::http::AppState;
 use crate::http::events::{EventBody, Follower};
-use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Following, Wait};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Following, Maker, Wait};
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::wire::{QualityBody, RecipeBody};
+use crate::http::wire::{PromoteBody, QualityBody, RecipeBody};
 use crate::service::{NewAdaptation, QueuePlace, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -37,21 +41,15 @@ const LONGEST_RETRY_AFTER: u64 = 60;
 const STREAM_RETRY: Duration = Duration::from_secs(10);
 
 /// How to adapt, and what to do with the adapter.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct CreateAdaptationBody {
     /// Inner steps, for base models that adapt by gradient steps.
     inner_steps: Option<u32>,
     /// Seed of whatever the inner loop draws.
     seed: u64,
-    /// Whether the adapter is to answer as soon as it is there.
-    promote: bool,
-}
-
-impl Default for CreateAdaptationBody {
-    fn default() -> Self {
-        Self { inner_steps: None, seed: 0, promote: true }
-    }
+    /// Whether the adapter is to answer; as the task's `settings` say by default.
+    promote: Option<PromoteBody>,
 }
 
 /// An adaptation.
@@ -178,14 +176,17 @@ async fn body(service: &Service, tenant: TenantId, adaptation: Adaptation) -> Re
     )
 )]
 async fn create_adaptation(
-    State(AppState { service, config, .. }): State<AppState>,
+    Maker(service): Maker,
+    State(config): State<Arc<HttpConfig>>,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
     Wait(wait): Wait,
     ApiJson(CreateAdaptationBody { inner_steps, seed, promote }): ApiJson<CreateAdaptationBody>,
 ) -> Result<Response, Problem> {
     let recipe = RecipeBody { inner_steps, seed }.into();
-    let adaptation = service.create_adaptation(tenant, task, NewAdaptation { recipe, promote }).await?;
+    let adaptation = service
+        .create_adaptation(tenant, task, NewAdaptation { recipe, promote: promote.map(Promotion::from) })
+        .await?;
     let wait = wait.map(|wait| wait.min(Duration::from_secs(config.max_wait_s)));
     let adaptation = service.await_adaptation(tenant, adaptation.id, wait.unwrap_or_default()).await?;
     respond(&service, tenant, adaptation, wait).await
@@ -271,7 +272,7 @@ async fn find_adaptation(
     responses((status = 200, body = AdaptationBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn cancel_adaptation(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     ApiPath(id): ApiPath<AdaptationId>,
 ) -> Result<Json<AdaptationBody>, Problem> {

@@ -4,19 +4,22 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::tasks::{TaskBody, tagged};
-use crate::domain::{Adapter, AdapterId, TaskId, Timestamp};
+use crate::domain::{Adapter, AdapterId, Fault, Promotion, TaskId, Timestamp};
 use crate::http::AppState;
-use crate::http::extract::{ApiPath, ApiQuery, Caller};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
+use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::wire::{BaseRef, QualityBody, RecipeBody};
-use crate::service::Service;
+use crate::http::wire::{BaseRef, PromoteBody, QualityBody, RecipeBody};
+use crate::service::{ImportAdapter, Service, ServiceError, Verified};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -25,6 +28,8 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(adapter_weights))
         .routes(routes!(promote_adapter))
         .routes(routes!(rollback))
+        .routes(routes!(verify_adapter))
+        .routes(routes!(import_adapter))
 }
 
 /// An adapter.
@@ -135,7 +140,7 @@ async fn adapter_weights(
     responses((status = 200, body = TaskBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn promote_adapter(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     ApiPath((task, version)): ApiPath<(TaskId, u32)>,
 ) -> Result<Response, Problem> {
@@ -149,9 +154,74 @@ async fn promote_adapter(
     responses((status = 200, body = TaskBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn rollback(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
 ) -> Result<Response, Problem> {
     Ok(tagged(StatusCode::OK, service.rollback(tenant, task).await?))
+}
+
+/// What adapting again says about a version.
+#[derive(Debug, Serialize, ToSchema)]
+struct VerifiedBody {
+    /// The version.
+    version: u32,
+    /// Whether the same adaptation leaves the same bytes now.
+    matches: bool,
+    /// SHA-256 of the version's weights.
+    sha256: String,
+    /// SHA-256 of what the same adaptation leaves now.
+    derived_sha256: String,
+}
+
+/// Adapts again from a version's examples, base model, recipe and seed, and compares the weights bit for bit. Nothing is
+/// stored. 409 if the task's examples are not those that the version was adapted to.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/adapters/{version}/verify", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id"), ("version" = u32, Path, description = "The version")),
+    responses((status = 200, body = VerifiedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn verify_adapter(
+    Maker(service): Maker,
+    Caller(tenant): Caller,
+    ApiPath((task, version)): ApiPath<(TaskId, u32)>,
+) -> Result<Json<VerifiedBody>, Problem> {
+    let Verified { adapter, derived_sha256 } = service.verify_adapter(tenant, task, version).await?;
+    let (version, sha256) = (adapter.version, adapter.sha256);
+    Ok(Json(VerifiedBody { version, matches: sha256 == derived_sha256, sha256, derived_sha256 }))
+}
+
+/// An adapter that was made elsewhere.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ImportAdapterBody {
+    /// The safetensors file that `GET …/weights` gives, in base64.
+    weights: String,
+    /// Labels in the order of its outputs, all of them the task's; none for regression.
+    #[serde(default)]
+    labels: Vec<String>,
+    /// How it was adapted.
+    #[serde(default, deserialize_with = "object::one")]
+    recipe: RecipeBody,
+    /// Whether it is to answer; as the task's `settings` say by default.
+    promote: Option<PromoteBody>,
+}
+
+/// Adds an adapter that was made elsewhere with the same base model, as the task's next version. Weights of another base
+/// model, of other shapes or of another type than 32-bit floats are refused. Weights that the task has are not added.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/adapters/import", tag = "adapters",
+    params(("task" = String, Path, description = "The task's id")),
+    request_body = ImportAdapterBody,
+    responses((status = 200, body = AdapterBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn import_adapter(
+    Maker(service): Maker,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+    ApiJson(ImportAdapterBody { weights, labels, recipe, promote }): ApiJson<ImportAdapterBody>,
+) -> Result<Json<AdapterBody>, Problem> {
+    let weights = STANDARD.decode(weights).map_err(|_| ServiceError::from(Fault::NotBase64.at("/weights")))?;
+    let import = ImportAdapter { weights, labels, recipe: recipe.into(), promote: promote.map(Promotion::from) };
+    Ok(Json(service.import_adapter(tenant, task, import).await?.into()))
 }

@@ -9,7 +9,12 @@ mod account;
 mod adaptations;
 mod adapters;
 mod base_models;
+mod classify;
+mod docs;
+mod feedback;
 mod health;
+mod inference;
+mod keys;
 mod predictions;
 mod problems;
 mod support;
@@ -18,12 +23,15 @@ mod tasks;
 use axum::Router;
 use axum::http::StatusCode;
 use utoipa::OpenApi as _;
-use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::AppState;
 use super::problem::Problem;
+use crate::domain::{AdaptationId, KeyId, SupportId, TaskId};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -40,6 +48,7 @@ use super::problem::Problem;
         (name = "adaptations", description = "Runs of the inner loop"),
         (name = "adapters", description = "What adaptations leave: immutable, versioned, small"),
         (name = "base models", description = "What tasks adapt"),
+        (name = "compatibility", description = "For clients that were written for others"),
         (name = "server", description = "This server")
     )
 )]
@@ -48,12 +57,17 @@ struct Document;
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(predictions::router())
+        .merge(feedback::router())
         .merge(tasks::router())
         .merge(support::router())
         .merge(adaptations::router())
         .merge(adapters::router())
         .merge(base_models::router())
         .merge(account::router())
+        .merge(keys::router())
+        .merge(classify::router())
+        .merge(inference::router())
+        .merge(docs::router())
         .merge(health::router())
         .merge(problems::router())
 }
@@ -81,5 +95,51 @@ fn described() -> (Router<AppState>, OpenApi) {
         .description(Some("A key of `imprint keys create`. Not needed where the server runs with `--auth open`."));
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
+    for (path, item) in &mut document.paths.paths {
+        if let Some(operation) = item.post.as_mut().filter(|_| !path.starts_with("/v1/keys")) {
+            operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+        }
+        let methods = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
+        methods.into_iter().flatten().for_each(complete);
+    }
     (router, document)
+}
+
+/// What is said once for all operations: how ids are written, and that problems are problems.
+fn complete(operation: &mut Operation) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        let RefOr::T(parameter) = parameter else { continue };
+        let prefix = match parameter.name.as_str() {
+            "task" => TaskId::PREFIX,
+            "support" => SupportId::PREFIX,
+            "adaptation" => AdaptationId::PREFIX,
+            "key" => KeyId::PREFIX,
+            _ => continue,
+        };
+        if parameter.parameter_in == ParameterIn::Path {
+            let pattern = format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$");
+            let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build();
+            parameter.schema = Some(text.into());
+        }
+    }
+    for (status, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && status.ends_with("XX")
+            && let Some(body) = response.content.shift_remove("application/json")
+        {
+            response.content.insert("application/problem+json".to_owned(), body);
+        }
+    }
+}
+
+/// The header that every POST takes.
+fn idempotency_key() -> Parameter {
+    let description = "Sent twice, the request acts once and is answered alike: 409 while the first is under way, 422 \
+                       if it says something else.";
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some(description))
+        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255))))
+        .build()
 }

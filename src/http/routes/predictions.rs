@@ -1,7 +1,6 @@
 //! Predictions.
 
 use axum::Json;
-use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -9,14 +8,14 @@ use utoipa_axum::routes;
 
 use crate::domain::{Input, Kind, TaskId};
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, Caller, Deadline};
+use crate::http::extract::{ApiJson, ApiPath, Caller, Deadline, Maker};
 use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, QualityBody, RecipeBody};
-use crate::service::{AdaptPredict, AdaptPredicted, Given, Predict, Predicted, Service};
+use crate::service::{AdaptPredict, AdaptPredicted, AnswerStyle, Compared, Given, Predict, Predicted};
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(predict)).routes(routes!(adapt_predict))
+    OpenApiRouter::new().routes(routes!(predict)).routes(routes!(adapt_predict)).routes(routes!(compare))
 }
 
 /// What to predict.
@@ -32,6 +31,12 @@ struct PredictBody {
     /// Most scores of each prediction; all by default.
     #[schema(minimum = 1)]
     top_k: Option<usize>,
+    /// Whether to mark answers that are not sure enough to be right in 95 % of cases, by the adapter's own estimate.
+    #[serde(default)]
+    abstain: bool,
+    /// Whether to keep the predictions, so that `feedback` can name them.
+    #[serde(default)]
+    store: bool,
 }
 
 /// Answers of a task.
@@ -48,6 +53,12 @@ struct PredictedBody {
     predictions: Vec<PredictionBody>,
 }
 
+impl PredictedBody {
+    fn new(task: TaskId, Predicted { version, base, predictions }: Predicted) -> Self {
+        Self { task, version, base_model: BaseRef::from(&base), predictions: wire::predictions(predictions) }
+    }
+}
+
 /// Predicts with a task's adapter.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/predict", tag = "predict",
@@ -59,16 +70,14 @@ struct PredictedBody {
     responses((status = 200, body = PredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn predict(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
-    ApiJson(PredictBody { query, version, top_k }): ApiJson<PredictBody>,
+    ApiJson(PredictBody { query, version, top_k, abstain, store }): ApiJson<PredictBody>,
 ) -> Result<Json<PredictedBody>, Problem> {
-    let Predicted { version, base, predictions } =
-        service.predict(tenant, task, Predict { query, version, top_k, deadline }).await?;
-    let predictions = wire::predictions(predictions);
-    Ok(Json(PredictedBody { task, version, base_model: BaseRef::from(&base), predictions }))
+    let request = Predict { query, version, style: AnswerStyle { top_k, abstain }, store, deadline };
+    Ok(Json(PredictedBody::new(task, service.predict(tenant, task, request).await?)))
 }
 
 /// A support set and a query in one.
@@ -97,6 +106,9 @@ struct AdaptPredictBody {
     /// Most scores of each prediction; all by default.
     #[schema(minimum = 1)]
     top_k: Option<usize>,
+    /// Whether to mark answers that are not sure enough to be right in 95 % of cases, by the adapter's own estimate.
+    #[serde(default)]
+    abstain: bool,
 }
 
 /// Answers to a support set and a query.
@@ -126,14 +138,15 @@ struct AdaptPredictedBody {
     responses((status = 200, body = AdaptPredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn adapt_predict(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     Deadline(deadline): Deadline,
     ApiJson(body): ApiJson<AdaptPredictBody>,
 ) -> Result<Json<AdaptPredictedBody>, Problem> {
-    let AdaptPredictBody { base_model, kind, support, unlabelled, query, recipe, top_k } = body;
+    let AdaptPredictBody { base_model, kind, support, unlabelled, query, recipe, top_k, abstain } = body;
+    let style = AnswerStyle { top_k, abstain };
     let support = Given { examples: wire::given(support), unlabelled };
-    let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), top_k, deadline };
+    let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), style, deadline };
     Ok(Json(service.adapt_predict(tenant, request).await?.into()))
 }
 
@@ -147,4 +160,43 @@ impl From<AdaptPredicted> for AdaptPredictedBody {
             took_ms: predicted.took.as_secs_f64() * 1e3,
         }
     }
+}
+
+/// A query to several versions.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CompareBody {
+    /// The versions, 2 to 8.
+    #[schema(min_items = 2, max_items = 8)]
+    versions: Vec<u32>,
+    /// Inputs.
+    #[schema(value_type = Vec<InputDoc>, min_items = 1)]
+    query: Vec<Input>,
+}
+
+/// Answers of several versions.
+#[derive(Debug, Serialize, ToSchema)]
+struct ComparedBody {
+    /// One a version, in the order asked for.
+    versions: Vec<PredictedBody>,
+    /// Share of the query's inputs on which all versions say the same label; null for regression.
+    agreement: Option<f64>,
+}
+
+/// Asks several versions the same.
+#[utoipa::path(
+    post, path = "/v1/tasks/{task}/compare", tag = "predict",
+    params(("task" = String, Path, description = "The task's id")),
+    request_body = CompareBody,
+    responses((status = 200, body = ComparedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn compare(
+    Maker(service): Maker,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+    ApiJson(CompareBody { versions, query }): ApiJson<CompareBody>,
+) -> Result<Json<ComparedBody>, Problem> {
+    let Compared { answers, agreement } = service.compare(tenant, task, &versions, query).await?;
+    let versions = answers.into_iter().map(|answer| PredictedBody::new(task, answer)).collect();
+    Ok(Json(ComparedBody { versions, agreement }))
 }

@@ -8,9 +8,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Input, Support, SupportId, Target, TaskId, Timestamp};
+use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Input, Support, SupportId, Target, TaskId, Timestamp};
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
 use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
@@ -36,7 +36,7 @@ struct AddSupportBody {
 
 /// What adding did.
 #[derive(Debug, Serialize, ToSchema)]
-struct AddedBody {
+pub struct AddedBody {
     /// How many are new.
     added: usize,
     /// Their ids, in the order given, `unlabelled` after `examples`.
@@ -46,11 +46,33 @@ struct AddedBody {
     duplicates: Vec<DuplicateBody>,
     /// How many examples the task has now, labelled or not.
     support_count: usize,
+    /// The adaptation that follows, if the task adapts by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    adaptation: Option<AdaptationRef>,
+}
+
+impl From<SupportAdded> for AddedBody {
+    fn from(SupportAdded { added, support_count, adaptation }: SupportAdded) -> Self {
+        let duplicates = added.duplicates.into_iter().map(|(index, id)| DuplicateBody { index, id }).collect();
+        let adaptation = adaptation.map(|Adaptation { id, status, .. }| AdaptationRef { id, status });
+        Self { added: added.added.len(), ids: added.added, duplicates, support_count, adaptation }
+    }
+}
+
+/// An adaptation that follows by itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AdaptationRef {
+    /// Its id.
+    #[schema(value_type = String)]
+    id: AdaptationId,
+    /// `queued`, most probably.
+    #[schema(value_type = String)]
+    status: AdaptationStatus,
 }
 
 /// An example that was there already.
 #[derive(Debug, Serialize, ToSchema)]
-struct DuplicateBody {
+pub struct DuplicateBody {
     /// Its place in the request; `unlabelled` counts on where `examples` ends.
     index: usize,
     /// The example that it equals.
@@ -103,16 +125,14 @@ impl From<Support> for SupportBody {
     responses((status = 200, body = AddedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn add_support(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(body): ApiJson<AddSupportBody>,
 ) -> Result<Json<AddedBody>, Problem> {
     let AddSupportBody { examples, unlabelled } = body;
     let given = Given { examples: wire::given(examples), unlabelled };
-    let SupportAdded { added, support_count } = service.add_support(tenant, task, given).await?;
-    let duplicates = added.duplicates.into_iter().map(|(index, id)| DuplicateBody { index, id }).collect();
-    Ok(Json(AddedBody { added: added.added.len(), ids: added.added, duplicates, support_count }))
+    Ok(Json(service.add_support(tenant, task, given).await?.into()))
 }
 
 /// Examples of a task, newest first.

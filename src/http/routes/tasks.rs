@@ -10,9 +10,9 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Kind, Task, TaskId, TaskPatch, Timestamp};
+use crate::domain::{Kind, Promotion, Task, TaskId, TaskPatch, TaskSettings, Timestamp};
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch, Maker};
 use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
@@ -41,6 +41,9 @@ struct CreateTaskBody {
     /// Your own words about it.
     #[serde(default)]
     metadata: Map<String, Value>,
+    /// What it does by itself.
+    #[serde(default, deserialize_with = "object::one")]
+    settings: SettingsBody,
     /// First examples.
     #[serde(default, deserialize_with = "object::each")]
     support: Vec<ExampleBody>,
@@ -57,6 +60,32 @@ struct UpdateTaskBody {
     /// Labels to add.
     #[serde(default)]
     add_labels: Vec<String>,
+    /// Other settings, whole.
+    settings: Option<SettingsBody>,
+}
+
+/// What a task does by itself.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct SettingsBody {
+    /// Whether it is adapted again when its examples change.
+    auto_adapt: bool,
+    /// Whether what an adaptation leaves is to answer, unless the adaptation says otherwise: `always`, `if_better` (at
+    /// least as good as the active version, each by its own estimate) or `never`.
+    #[schema(value_type = String, example = "if_better", pattern = "^(always|if_better|never)$")]
+    auto_promote: Promotion,
+}
+
+impl From<SettingsBody> for TaskSettings {
+    fn from(SettingsBody { auto_adapt, auto_promote }: SettingsBody) -> Self {
+        Self { auto_adapt, auto_promote }
+    }
+}
+
+impl From<TaskSettings> for SettingsBody {
+    fn from(TaskSettings { auto_adapt, auto_promote }: TaskSettings) -> Self {
+        Self { auto_adapt, auto_promote }
+    }
 }
 
 /// A task.
@@ -88,6 +117,8 @@ pub struct TaskBody {
     latest_version: Option<u32>,
     /// Your own words about it.
     metadata: Map<String, Value>,
+    /// What it does by itself.
+    settings: SettingsBody,
     /// What to send as `If-Match`.
     #[schema(example = "\"3\"")]
     etag: String,
@@ -123,6 +154,7 @@ impl From<Task> for TaskBody {
             active_version: task.active_version,
             latest_version: task.latest_version,
             metadata: task.metadata,
+            settings: task.settings.into(),
             etag: format!("\"{}\"", task.revision),
             created_at: task.created_at,
             updated_at: task.updated_at,
@@ -162,12 +194,13 @@ pub fn tagged(status: StatusCode, view: TaskView) -> Response {
     responses((status = 201, body = TaskBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn create_task(
-    State(service): State<Service>,
+    Maker(service): Maker,
     Caller(tenant): Caller,
     ApiJson(body): ApiJson<CreateTaskBody>,
 ) -> Result<Response, Problem> {
-    let CreateTaskBody { name, base_model, kind, labels, metadata, support } = body;
-    let new = NewTask { name, base_model, kind, labels, metadata, support: wire::given(support) };
+    let CreateTaskBody { name, base_model, kind, labels, metadata, settings, support } = body;
+    let (settings, support) = (settings.into(), wire::given(support));
+    let new = NewTask { name, base_model, kind, labels, metadata, settings, support };
     let view = service.create_task(tenant, new).await?;
     let location = format!("/v1/tasks/{}", view.task.id);
     Ok(([(header::LOCATION, location)], tagged(StatusCode::CREATED, view)).into_response())
@@ -216,9 +249,10 @@ async fn update_task(
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
     IfMatch(revision): IfMatch,
-    ApiJson(UpdateTaskBody { name, metadata, add_labels }): ApiJson<UpdateTaskBody>,
+    ApiJson(body): ApiJson<UpdateTaskBody>,
 ) -> Result<Response, Problem> {
-    let patch = TaskPatch { name, metadata, add_labels };
+    let UpdateTaskBody { name, metadata, add_labels, settings } = body;
+    let patch = TaskPatch { name, metadata, add_labels, settings: settings.map(TaskSettings::from) };
     Ok(tagged(StatusCode::OK, service.update_task(tenant, task, patch, revision).await?))
 }
 

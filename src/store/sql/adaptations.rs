@@ -6,7 +6,7 @@ use super::page::Bounds;
 use super::row::{Fields, json, number};
 use super::tasks;
 use super::tx::{SystemTx, TenantTx};
-use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, TaskId, TenantId};
+use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Promotion, TaskId, TenantId};
 use crate::store::{Page, StoreError};
 
 /// False if there is no such task. The limit is of the whole queue, and calls that come at one moment may pass it
@@ -27,14 +27,15 @@ pub(super) async fn submit(
         return Err(StoreError::Full { what: "queued adaptations", limit: max_queued });
     }
     sqlx::query(
-        "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, status, attempt, created_at) \
-         VALUES ($1, $2, $3, $4, $5, 'queued', 0, $6)",
+        "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, promotion, status, attempt, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7) ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
     .bind(adaptation.id.to_string())
     .bind(adaptation.task.to_string())
     .bind(json(&adaptation.recipe))
-    .bind(i64::from(adaptation.promote))
+    .bind(i64::from(adaptation.promote != Promotion::Never))
+    .bind(adaptation.promote.name())
     .bind(adaptation.created_at.millis())
     .execute(&mut *tx)
     .await?;
@@ -107,7 +108,7 @@ pub(super) fn adaptation(row: &AnyRow) -> Result<Adaptation, StoreError> {
         id: fields.parse("id")?,
         task: fields.parse("task_id")?,
         recipe: fields.json("recipe")?,
-        promote: fields.flag("promote")?,
+        promote: promotion(&fields)?,
         status: fields.parse("status")?,
         attempt: fields.number("attempt")?,
         version: fields.number_if_any("version")?,
@@ -116,4 +117,9 @@ pub(super) fn adaptation(row: &AnyRow) -> Result<Adaptation, StoreError> {
         started_at: fields.moment_if_any("started_at")?,
         finished_at: fields.moment_if_any("finished_at")?,
     })
+}
+
+/// What becomes of a job's adapter. The flag is older than the word, and the only one that a server of that time writes.
+pub(super) fn promotion(fields: &Fields<'_>) -> Result<Promotion, StoreError> {
+    if fields.flag("promote")? { fields.parse("promotion") } else { Ok(Promotion::Never) }
 }

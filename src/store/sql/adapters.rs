@@ -5,7 +5,7 @@ use sqlx::any::AnyRow;
 
 use super::row::{Fields, json, number};
 use super::tx::TenantTx;
-use crate::domain::{Adapter, AdapterBlob, AdapterId, TaskId};
+use crate::domain::{Adapter, AdapterBlob, AdapterId, AdapterOrigin, TaskId};
 use crate::store::StoreError;
 
 /// Everything but the bytes.
@@ -43,10 +43,10 @@ pub(super) async fn insert(tx: &mut TenantTx<'_>, adapter: &Adapter, blob: &Adap
 ///
 /// Labels count, though the request for reuse is about base, support and recipe: the support hash knows classes by
 /// number, and after examples were removed and others added the same numbers can stand for other labels.
-pub(super) async fn find_equal(
+pub(super) async fn find_from(
     tx: &mut TenantTx<'_>,
     task: TaskId,
-    adapter: &Adapter,
+    origin: &AdapterOrigin,
 ) -> Result<Option<u32>, StoreError> {
     let row = sqlx::query(
         "SELECT version FROM adapters WHERE tenant_id = $1 AND task_id = $2 AND support_hash = $3 \
@@ -54,9 +54,24 @@ pub(super) async fn find_equal(
     )
     .bind(tx.tenant())
     .bind(task.to_string())
-    .bind(&adapter.support_hash)
-    .bind(&adapter.base_sha256)
-    .bind(json(&adapter.recipe))
+    .bind(&origin.support_hash)
+    .bind(&origin.base_sha256)
+    .bind(json(&origin.recipe))
+    .bind(json(&origin.labels))
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| Fields { table: "adapters", row: &row }.number("version")).transpose()
+}
+
+/// The version of the task that has the same bytes and labels.
+pub(super) async fn find_same(tx: &mut TenantTx<'_>, adapter: &Adapter) -> Result<Option<u32>, StoreError> {
+    let row = sqlx::query(
+        "SELECT version FROM adapters WHERE tenant_id = $1 AND task_id = $2 AND sha256 = $3 AND labels = $4 \
+         ORDER BY version DESC LIMIT 1",
+    )
+    .bind(tx.tenant())
+    .bind(adapter.task.to_string())
+    .bind(&adapter.sha256)
     .bind(json(&adapter.labels))
     .fetch_optional(&mut **tx)
     .await?;

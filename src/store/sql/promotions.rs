@@ -5,7 +5,7 @@
 
 use super::tx::TenantTx;
 use super::{adapters, tasks};
-use crate::domain::{Task, TaskId, Timestamp};
+use crate::domain::{Adapter, AdapterBlob, Promotion, Task, TaskId, Timestamp};
 use crate::store::StoreError;
 
 pub(super) async fn promote(
@@ -48,8 +48,71 @@ pub(super) async fn push(
     Ok(true)
 }
 
-pub(super) async fn rollback(tx: &mut TenantTx<'_>, id: TaskId, now: Timestamp) -> Result<Option<Task>, StoreError> {
+/// Puts a version on top if the policy says so; whether the task changed, and is to be saved.
+pub(super) async fn offer(
+    tx: &mut TenantTx<'_>,
+    task: &mut Task,
+    version: u32,
+    promote: Promotion,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let is_wanted = match promote {
+        Promotion::Always => true,
+        Promotion::IfBetter => is_better(tx, task, version).await?,
+        Promotion::Never => false,
+    };
+    Ok(is_wanted && push(tx, task, version, now).await?)
+}
+
+async fn is_better(tx: &mut TenantTx<'_>, task: &Task, version: u32) -> Result<bool, StoreError> {
+    let Some(active) = task.active_version else { return Ok(true) };
+    let quality = |adapter: Option<Adapter>| adapter.and_then(|adapter| adapter.quality);
+    let active = quality(adapters::find(tx, task.id, Some(active)).await?);
+    let offered = quality(adapters::find(tx, task.id, Some(version)).await?);
+    Ok(offered.zip(active).is_some_and(|(offered, active)| offered.is_at_least(&active)))
+}
+
+/// Adds an adapter that was made elsewhere, unless its bytes are there.
+pub(super) async fn import(
+    tx: &mut TenantTx<'_>,
+    adapter: Adapter,
+    blob: &AdapterBlob,
+    promote: Promotion,
+    now: Timestamp,
+) -> Result<Option<Adapter>, StoreError> {
+    let id = adapter.task;
     let Some(mut task) = tasks::find_locked(tx, id).await? else { return Ok(None) };
+    let known = adapters::find_same(tx, &adapter).await?;
+    let version = known.unwrap_or_else(|| task.latest_version.unwrap_or(0) + 1);
+    if known.is_none() {
+        adapters::insert(tx, &Adapter { version, ..adapter }, blob).await?;
+        task.latest_version = Some(version);
+    }
+    let is_promoted = offer(tx, &mut task, version, promote, now).await?;
+    if known.is_none() || is_promoted {
+        tasks::save(tx, &mut task, now).await?;
+    }
+    adapters::find(tx, id, Some(version)).await
+}
+
+/// Once for each `token`.
+pub(super) async fn rollback(
+    tx: &mut TenantTx<'_>,
+    id: TaskId,
+    token: &str,
+    now: Timestamp,
+) -> Result<Option<Task>, StoreError> {
+    let Some(mut task) = tasks::find_locked(tx, id).await? else { return Ok(None) };
+    let undone: i64 =
+        sqlx::query_scalar("SELECT COUNT(*) FROM promotions WHERE tenant_id = $1 AND task_id = $2 AND undone_by = $3")
+            .bind(tx.tenant())
+            .bind(id.to_string())
+            .bind(token)
+            .fetch_one(&mut **tx)
+            .await?;
+    if undone > 0 {
+        return Ok(Some(task));
+    }
     let stack: Vec<(i64, i64)> = sqlx::query_as(
         "SELECT place, version FROM promotions WHERE tenant_id = $1 AND task_id = $2 AND undone_at IS NULL \
          ORDER BY place DESC LIMIT 2",
@@ -59,13 +122,16 @@ pub(super) async fn rollback(tx: &mut TenantTx<'_>, id: TaskId, now: Timestamp) 
     .fetch_all(&mut **tx)
     .await?;
     let [(top, _), (_, before)] = stack[..] else { return Ok(None) };
-    sqlx::query("UPDATE promotions SET undone_at = $4 WHERE tenant_id = $1 AND task_id = $2 AND place = $3")
-        .bind(tx.tenant())
-        .bind(id.to_string())
-        .bind(top)
-        .bind(now.millis())
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "UPDATE promotions SET undone_at = $4, undone_by = $5 WHERE tenant_id = $1 AND task_id = $2 AND place = $3",
+    )
+    .bind(tx.tenant())
+    .bind(id.to_string())
+    .bind(top)
+    .bind(now.millis())
+    .bind(token)
+    .execute(&mut **tx)
+    .await?;
     task.active_version = u32::try_from(before).ok();
     tasks::save(tx, &mut task, now).await?;
     Ok(Some(task))

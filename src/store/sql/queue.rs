@@ -13,7 +13,8 @@ use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
 use super::{adaptations, adapters, events, promotions, tasks};
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, TaskId, TenantId, Timestamp,
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, Promotion, Task, TaskId, TenantId,
+    Timestamp,
 };
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
 
@@ -110,7 +111,7 @@ struct Held {
     task: TaskId,
     id: AdaptationId,
     attempt: u32,
-    promote: bool,
+    promote: Promotion,
 }
 
 pub(super) async fn complete(
@@ -123,6 +124,7 @@ pub(super) async fn complete(
     let now = tx.dialect().now(tx).await?;
     let is_ours = match completion {
         Completion::Adapted(adapter, blob) => succeed(tx, &held, *adapter, &blob, now).await?,
+        Completion::Known(version) => succeed_with(tx, &held, version, now).await?,
         Completion::Retry(_) if attempt < MAX_ATTEMPTS => put_back(tx, &held, now).await?,
         Completion::Retry(failure) | Completion::Failed(failure) => {
             end(tx, &held, AdaptationStatus::Failed, Some(now), Some(&failure)).await?
@@ -134,7 +136,8 @@ pub(super) async fn complete(
 /// The job, if this attempt holds it at the moment; it is not locked yet.
 async fn held(tx: &mut TenantTx<'_>, id: AdaptationId, attempt: u32) -> Result<Option<Held>, StoreError> {
     let row = sqlx::query(
-        "SELECT task_id, promote FROM adaptations WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
+        "SELECT task_id, promote, promotion FROM adaptations \
+         WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
     )
     .bind(tx.tenant())
     .bind(id.to_string())
@@ -143,7 +146,7 @@ async fn held(tx: &mut TenantTx<'_>, id: AdaptationId, attempt: u32) -> Result<O
     .await?;
     let read = |row: AnyRow| {
         let fields = Fields { table: "adaptations", row: &row };
-        Ok(Held { task: fields.parse("task_id")?, id, attempt, promote: fields.flag("promote")? })
+        Ok(Held { task: fields.parse("task_id")?, id, attempt, promote: adaptations::promotion(&fields)? })
     };
     row.map(read).transpose()
 }
@@ -192,15 +195,36 @@ async fn succeed(
     if !end(tx, held, AdaptationStatus::Succeeded, Some(now), None).await? {
         return Ok(false);
     }
-    let known = adapters::find_equal(tx, held.task, &adapter).await?;
+    let known = adapters::find_from(tx, held.task, &adapter.origin()).await?;
     let version = known.unwrap_or_else(|| task.latest_version.unwrap_or(0) + 1);
     if known.is_none() {
         let adapter = Adapter { task: held.task, version, ..adapter };
         adapters::insert(tx, &adapter, blob).await?;
         task.latest_version = Some(version);
     }
-    let is_promoted = held.promote && promotions::push(tx, &mut task, version, now).await?;
-    if known.is_none() || is_promoted {
+    leave(tx, held, task, version, known.is_none(), now).await
+}
+
+/// As [`succeed`], with an adapter that is there.
+async fn succeed_with(tx: &mut TenantTx<'_>, held: &Held, version: u32, now: Timestamp) -> Result<bool, StoreError> {
+    let Some(task) = tasks::find_locked(tx, held.task).await? else { return Ok(false) };
+    if !end(tx, held, AdaptationStatus::Succeeded, Some(now), None).await? {
+        return Ok(false);
+    }
+    leave(tx, held, task, version, false, now).await
+}
+
+/// Says which version the job left, and lets it answer if the job's policy says so.
+async fn leave(
+    tx: &mut TenantTx<'_>,
+    held: &Held,
+    mut task: Task,
+    version: u32,
+    is_new: bool,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let is_promoted = promotions::offer(tx, &mut task, version, held.promote, now).await?;
+    if is_new || is_promoted {
         tasks::save(tx, &mut task, now).await?;
     }
     sqlx::query("UPDATE adaptations SET version = $3 WHERE tenant_id = $1 AND id = $2")

@@ -8,12 +8,15 @@ use async_trait::async_trait;
 
 use super::dialect::Access;
 use super::tx::Scope;
-use super::{SqlStore, adaptations, adapters, events, promotions, queue, support, tasks, tenants};
+use super::{
+    SqlStore, adaptations, adapters, events, predictions, promotions, queue, requests, support, tasks, tenants,
+};
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
-    KeyId, KeyRecord, LabelCount, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+    AdapterOrigin, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation, SavedResponse,
+    StoredPrediction, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
 };
-use crate::store::{Added, Claim, Completion, Page, Store, StoreError};
+use crate::store::{Added, Claim, Completion, Page, RequestTimes, Store, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -44,6 +47,18 @@ impl Store for SqlStore {
             Box::pin(async move { tenants::create_key(&mut tx, &key).await })
         })
         .await
+    }
+
+    async fn list_keys(&self, tenant: TenantId) -> Answer<Vec<KeyRecord>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { tenants::list_keys(&mut tx).await })).await
+    }
+
+    async fn end_key(&self, tenant: TenantId, id: KeyId, at: Timestamp) -> Answer<bool> {
+        self.change(tenant, move |mut tx| Box::pin(async move { tenants::end_key(&mut tx, id, at).await })).await
+    }
+
+    async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Answer<bool> {
+        self.change(tenant, move |mut tx| Box::pin(async move { tenants::delete_key(&mut tx, id).await })).await
     }
 
     async fn find_key(&self, id: KeyId) -> Answer<Option<KeyRecord>> {
@@ -212,6 +227,27 @@ impl Store for SqlStore {
         .await
     }
 
+    async fn find_adapter_from(&self, tenant: TenantId, task: TaskId, origin: &AdapterOrigin) -> Answer<Option<u32>> {
+        let origin = origin.clone();
+        self.look(tenant, move |mut tx| Box::pin(async move { adapters::find_from(&mut tx, task, &origin).await }))
+            .await
+    }
+
+    async fn import_adapter(
+        &self,
+        tenant: TenantId,
+        adapter: &Adapter,
+        blob: &AdapterBlob,
+        promote: Promotion,
+        now: Timestamp,
+    ) -> Answer<Option<Adapter>> {
+        let (adapter, blob) = (adapter.clone(), blob.clone());
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { promotions::import(&mut tx, adapter, &blob, promote, now).await })
+        })
+        .await
+    }
+
     async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Adapter>> {
         self.look(tenant, move |mut tx| Box::pin(async move { adapters::find(&mut tx, task, version).await })).await
     }
@@ -238,7 +274,82 @@ impl Store for SqlStore {
         .await
     }
 
-    async fn rollback(&self, tenant: TenantId, task: TaskId, now: Timestamp) -> Answer<Option<Task>> {
-        self.change(tenant, move |mut tx| Box::pin(async move { promotions::rollback(&mut tx, task, now).await })).await
+    async fn rollback(&self, tenant: TenantId, task: TaskId, token: &str, now: Timestamp) -> Answer<Option<Task>> {
+        let token = token.to_owned();
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { promotions::rollback(&mut tx, task, &token, now).await })
+        })
+        .await
+    }
+
+    async fn store_predictions(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        stored: &[StoredPrediction],
+        most: usize,
+    ) -> Answer<bool> {
+        let stored = stored.to_vec();
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { predictions::store(&mut tx, task, &stored, most).await })
+        })
+        .await
+    }
+
+    async fn find_prediction(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        id: PredictionId,
+    ) -> Answer<Option<StoredPrediction>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { predictions::find(&mut tx, task, id).await })).await
+    }
+
+    async fn reserve_request(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        seed: [u8; 32],
+        times: RequestTimes,
+    ) -> Answer<Reservation> {
+        let request = request.clone();
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { requests::reserve(&mut tx, &request, seed, times).await })
+        })
+        .await
+    }
+
+    async fn renew_request(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        attempt: u32,
+        lease: Duration,
+    ) -> Answer<bool> {
+        let request = request.clone();
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { requests::renew(&mut tx, &request, attempt, lease).await })
+        })
+        .await
+    }
+
+    async fn save_response(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        attempt: u32,
+        response: &SavedResponse,
+    ) -> Answer<bool> {
+        let (request, response) = (request.clone(), response.clone());
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { requests::save(&mut tx, &request, attempt, &response).await })
+        })
+        .await
+    }
+
+    async fn release_request(&self, tenant: TenantId, request: &RequestKey, attempt: u32) -> Answer<()> {
+        let request = request.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { requests::release(&mut tx, &request, attempt).await }))
+            .await
     }
 }

@@ -43,7 +43,10 @@ pub(super) async fn insert(tx: &mut TenantTx<'_>, task: TaskId, examples: &[Supp
         if insert_one(tx, task, support).await? {
             added.added.push(support.id);
         } else {
-            added.duplicates.push((place, find_equal(tx, task, &support.example).await?));
+            match find_equal(tx, task, &support.example).await? {
+                id if id == support.id => added.added.push(id), // by the same request before
+                id => added.duplicates.push((place, id)),
+            }
         }
     }
     Ok(added)

@@ -17,6 +17,9 @@ pub(super) async fn create(
     max_tasks: usize,
 ) -> Result<Added, StoreError> {
     tenants::lock(tx).await?;
+    if find(tx, task.id).await?.is_some() {
+        return Ok(Added::default()); // made by the same request before
+    }
     let count: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM tasks WHERE tenant_id = $1")
         .bind(tx.tenant())
         .fetch_one(&mut **tx)
@@ -26,8 +29,8 @@ pub(super) async fn create(
     }
     sqlx::query(
         "INSERT INTO tasks (tenant_id, id, name, kind, base_model, labels, open_labels, metadata, active_version, \
-         latest_version, revision, created_at, updated_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+         latest_version, revision, created_at, updated_at, settings) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(tx.tenant())
     .bind(task.id.to_string())
@@ -42,6 +45,7 @@ pub(super) async fn create(
     .bind(number(task.revision))
     .bind(task.created_at.millis())
     .bind(task.updated_at.millis())
+    .bind(json(&task.settings))
     .execute(&mut **tx)
     .await?;
     support::insert(tx, task.id, examples).await
@@ -94,6 +98,7 @@ pub(super) async fn update(
     add_labels(&mut task, &patch.add_labels);
     task.name = patch.name.unwrap_or(task.name);
     task.metadata = patch.metadata.unwrap_or(task.metadata);
+    task.settings = patch.settings.unwrap_or(task.settings);
     save(tx, &mut task, now).await?;
     Ok(Some(task))
 }
@@ -115,7 +120,7 @@ pub(super) async fn save(tx: &mut TenantTx<'_>, task: &mut Task, now: Timestamp)
     task.updated_at = now;
     sqlx::query(
         "UPDATE tasks SET name = $3, labels = $4, metadata = $5, active_version = $6, latest_version = $7, \
-         revision = $8, updated_at = $9 WHERE tenant_id = $1 AND id = $2",
+         revision = $8, updated_at = $9, settings = $10 WHERE tenant_id = $1 AND id = $2",
     )
     .bind(tx.tenant())
     .bind(task.id.to_string())
@@ -126,6 +131,7 @@ pub(super) async fn save(tx: &mut TenantTx<'_>, task: &mut Task, now: Timestamp)
     .bind(task.latest_version.map(i64::from))
     .bind(number(task.revision))
     .bind(task.updated_at.millis())
+    .bind(json(&task.settings))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -151,6 +157,7 @@ fn task(row: &AnyRow) -> Result<Task, StoreError> {
         labels: fields.json("labels")?,
         open_labels: fields.flag("open_labels")?,
         metadata: fields.json("metadata")?,
+        settings: fields.json("settings")?,
         active_version: fields.number_if_any("active_version")?,
         latest_version: fields.number_if_any("latest_version")?,
         revision: fields.number("revision")?,

@@ -4,7 +4,7 @@ use sqlx::any::AnyRow;
 
 use super::row::Fields;
 use super::tx::{SystemTx, TenantTx};
-use crate::domain::{KeyId, KeyRecord, Tenant};
+use crate::domain::{KeyId, KeyRecord, Tenant, Timestamp};
 use crate::store::StoreError;
 
 pub(super) async fn create(tx: &mut SystemTx<'_>, tenant: &Tenant) -> Result<(), StoreError> {
@@ -35,23 +35,60 @@ pub(super) async fn lock(tx: &mut TenantTx<'_>) -> Result<(), StoreError> {
 }
 
 pub(super) async fn create_key(tx: &mut SystemTx<'_>, key: &KeyRecord) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO keys (id, tenant_id, digest, created_at) VALUES ($1, $2, $3, $4)")
-        .bind(key.id.to_string())
-        .bind(key.tenant.to_string())
-        .bind(&key.digest[..])
-        .bind(key.created_at.millis())
-        .execute(&mut **tx)
-        .await
-        .map_err(|error| taken(error, "a key of this id"))?;
+    sqlx::query(
+        "INSERT INTO keys (id, tenant_id, digest, created_at, scope, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(key.id.to_string())
+    .bind(key.tenant.to_string())
+    .bind(&key.digest[..])
+    .bind(key.created_at.millis())
+    .bind(key.scope.name())
+    .bind(key.expires_at.map(Timestamp::millis))
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| taken(error, "a key of this id"))?;
     Ok(())
 }
 
 pub(super) async fn find_key(tx: &mut SystemTx<'_>, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-    let row = sqlx::query("SELECT id, tenant_id, digest, created_at FROM keys WHERE id = $1")
+    let row = sqlx::query("SELECT id, tenant_id, digest, created_at, scope, expires_at FROM keys WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| key(&row)).transpose()
+}
+
+pub(super) async fn list_keys(tx: &mut TenantTx<'_>) -> Result<Vec<KeyRecord>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT id, tenant_id, digest, created_at, scope, expires_at FROM keys WHERE tenant_id = $1 \
+         ORDER BY created_at DESC, id DESC",
+    )
+    .bind(tx.tenant())
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter().map(key).collect()
+}
+
+pub(super) async fn end_key(tx: &mut TenantTx<'_>, id: KeyId, at: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE keys SET expires_at = CASE WHEN expires_at < $3 THEN expires_at ELSE $3 END \
+         WHERE tenant_id = $1 AND id = $2",
+    )
+    .bind(tx.tenant())
+    .bind(id.to_string())
+    .bind(at.millis())
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+pub(super) async fn delete_key(tx: &mut TenantTx<'_>, id: KeyId) -> Result<bool, StoreError> {
+    let done = sqlx::query("DELETE FROM keys WHERE tenant_id = $1 AND id = $2")
+        .bind(tx.tenant())
+        .bind(id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected() == 1)
 }
 
 fn taken(error: sqlx::Error, what: &'static str) -> StoreError {
@@ -71,6 +108,8 @@ fn key(row: &AnyRow) -> Result<KeyRecord, StoreError> {
         id: fields.parse("id")?,
         tenant: fields.parse("tenant_id")?,
         digest: digest.try_into().map_err(|error| fields.unreadable("digest", error))?,
+        scope: fields.parse("scope")?,
         created_at: fields.moment("created_at")?,
+        expires_at: fields.moment_if_any("expires_at")?,
     })
 }

@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header};
 use imprint::config::{HttpConfig, ServiceConfig, StoreConfig};
-use imprint::domain::{Clock, IdSource, SeededIds, Timestamp};
+use imprint::domain::{Clock, IdSource, Scope, SeededIds, Timestamp};
 use imprint::engine::Engine;
 use imprint::http;
 use imprint::service::{Runners, Service, keys};
@@ -27,12 +28,14 @@ pub struct Settings {
     pub service: ServiceConfig,
     pub http: HttpConfig,
     pub engine: Engine,
+    /// SQLite in a folder of its own by default.
+    pub database_url: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let service = ServiceConfig { runners: 2, poll_ms: 50, ..ServiceConfig::default() };
-        Self { service, http: HttpConfig::default(), engine: bases::engine() }
+        Self { service, http: HttpConfig::default(), engine: bases::engine(), database_url: None }
     }
 }
 
@@ -78,7 +81,8 @@ impl TestApp {
 
     pub async fn with(settings: Settings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database_url = format!("sqlite:{}", folder.path().join("imprint.db").display());
+        let file = format!("sqlite:{}", folder.path().join("imprint.db").display());
+        let database_url = settings.database_url.unwrap_or(file);
         // Tests run side by side on few cores: no wait is short enough to fail for that alone.
         let config = StoreConfig {
             database_url: database_url.clone(),
@@ -90,7 +94,7 @@ impl TestApp {
         let clock =
             Arc::new(TestClock { millis: AtomicI64::new(1_795_459_260_000), is_broken: AtomicBool::new(false) });
         let ids: Arc<dyn IdSource> = Arc::new(SeededIds::new(7));
-        let key = keys::create(&*store, &*clock, &*ids, "anna").await.unwrap().key;
+        let key = keys::create(&*store, &*clock, &*ids, "anna", Scope::Admin, None).await.unwrap().key;
         let service = Service::new(store.clone(), settings.engine, clock.clone(), Arc::clone(&ids), settings.service);
         Self {
             router: http::app(service.clone(), settings.http, Arc::clone(&ids)),
@@ -120,7 +124,23 @@ impl TestApp {
 
     /// A key of the tenant of that name.
     pub async fn key_of(&self, tenant: &str) -> String {
-        keys::create(&*self.store, &*self.clock, &*self.ids, tenant).await.unwrap().key.reveal().to_owned()
+        keys::create(&*self.store, &*self.clock, &*self.ids, tenant, Scope::Admin, None)
+            .await
+            .unwrap()
+            .key
+            .reveal()
+            .to_owned()
+    }
+
+    /// A key of that scope of the tenant of that name.
+    pub async fn key_with(&self, tenant: &str, scope: Scope, valid_for: Option<Duration>) -> String {
+        let made = keys::create(&*self.store, &*self.clock, &*self.ids, tenant, scope, valid_for).await;
+        made.unwrap().key.reveal().to_owned()
+    }
+
+    /// Lets time pass on the application's clock.
+    pub fn pass(&self, millis: i64) {
+        self.clock.millis.fetch_add(millis, Ordering::Relaxed);
     }
 
     /// How many rows each table of tenants' things has.
@@ -132,6 +152,12 @@ impl TestApp {
             counts.push(count.fetch_one(&mut database).await.unwrap());
         }
         counts
+    }
+
+    /// Runs a statement beside the application.
+    pub async fn sql(&self, statement: &'static str) {
+        let mut database = AnyConnection::connect(&self.database_url).await.unwrap();
+        sqlx::query(statement).execute(&mut database).await.unwrap();
     }
 
     /// A request by `anna`.

@@ -28,6 +28,7 @@ async fn every_operation_of_the_document_is_served() {
         let concrete = path.replace("{name}", "plane").replace("{version}", "1").replace("{code}", "not_found");
         let concrete = concrete
             .replace("{task}", &format!("task_{}", "0".repeat(26)))
+            .replace("{key}", &format!("key_{}", "0".repeat(26)))
             .replace("{support}", &format!("sup_{}", "0".repeat(26)))
             .replace("{adaptation}", &format!("adpt_{}", "0".repeat(26)));
         for method in item.as_object().unwrap().keys() {

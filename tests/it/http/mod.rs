@@ -1,11 +1,16 @@
 //! The HTTP API over everything below it, with the real engine and a real database.
 
+mod access;
 mod adaptations;
+mod adapters;
 mod app;
 pub mod bases;
+mod compat;
 mod contract;
 mod crowd;
 mod events;
+mod feedback;
+mod idempotency;
 mod life;
 mod malformed;
 mod predictions;

@@ -1,6 +1,6 @@
 //! Adapters: versions, reuse, promotion, and the bytes.
 
-use imprint::domain::{LabelQuality, Quality};
+use imprint::domain::{LabelQuality, Promotion, Quality};
 use imprint::store::{Completion, StoreError};
 
 use super::Fixture;
@@ -54,7 +54,7 @@ pub async fn without_promotion_the_active_version_stays(fixture: &Fixture) {
     let task = fixture.task(tenant).await.id;
     fixture.adapt(tenant, task, "h1").await;
     let mut job = fixture.new_job(task);
-    job.promote = false;
+    job.promote = Promotion::Never;
     fixture.store.submit_adaptation(tenant, &job, 9).await.unwrap();
     let claim = fixture.claim().await.unwrap();
     let (mut adapter, blob) = fixture.adapted(task, "h2", b"h2");
@@ -66,12 +66,15 @@ pub async fn without_promotion_the_active_version_stays(fixture: &Fixture) {
         accuracy_ci95: Some([0.1, 0.7]),
         mean_squared_error: None,
         per_label,
+        calibration: None,
+        confusions: Vec::new(),
+        suspects: Vec::new(),
     });
 
     let completion = Completion::Adapted(Box::new(adapter.clone()), blob);
     let done = fixture.complete(&claim, completion).await.unwrap();
 
-    assert_eq!((done.version, done.promote), (Some(2), false));
+    assert_eq!((done.version, done.promote), (Some(2), Promotion::Never));
     adapter.version = 2;
     assert_eq!(fixture.store.find_adapter(tenant, task, Some(2)).await.unwrap(), Some(adapter));
     let task = fixture.store.find_task(tenant, task).await.unwrap().unwrap();
@@ -85,18 +88,19 @@ pub async fn promotion_and_rollback_walk_forth_and_back(fixture: &Fixture) {
         fixture.adapt(tenant, task, hash).await;
     }
     let active = |task: Option<imprint::domain::Task>| task.map(|task| task.active_version.unwrap());
-    let back = async || active(fixture.store.rollback(tenant, task, fixture.now()).await.unwrap());
+    let roll = async |token| active(fixture.store.rollback(tenant, task, token, fixture.now()).await.unwrap());
     let promote = async |version| active(fixture.store.promote(tenant, task, version, fixture.now()).await.unwrap());
 
     assert_eq!(promote(1).await, Some(1));
     assert_eq!(promote(1).await, Some(1)); // no step of its own
     assert_eq!(promote(9).await, None);
-    assert_eq!(back().await, Some(3));
-    assert_eq!(back().await, Some(2));
+    assert_eq!(roll("t1").await, Some(3));
+    assert_eq!(roll("t2").await, Some(2));
     assert_eq!(promote(3).await, Some(3));
-    assert_eq!(back().await, Some(2));
-    assert_eq!(back().await, Some(1));
-    assert_eq!(back().await, None);
+    assert_eq!(roll("t3").await, Some(2));
+    assert_eq!(roll("t3").await, Some(2)); // the same request again
+    assert_eq!(roll("t4").await, Some(1));
+    assert_eq!(roll("t5").await, None);
     let stored = fixture.store.find_task(tenant, task).await.unwrap();
     assert_eq!(active(stored), Some(1));
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use imprint::config::StoreConfig;
 use imprint::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, AdapterId, Example, IdSource, Input, Kind,
-    Recipe, SeededIds, Support, SupportId, Target, Task, TaskId, Tenant, TenantId, Timestamp,
+    Promotion, Recipe, SeededIds, Support, SupportId, Target, Task, TaskId, TaskSettings, Tenant, TenantId, Timestamp,
 };
 use imprint::store::{self, Claim, Completion, Page, Store};
 use sqlx::{AnyConnection, Connection};
@@ -108,6 +108,7 @@ impl Fixture {
             base_model: "glyphs".to_owned(),
             labels: labels.iter().map(ToString::to_string).collect(),
             open_labels: true,
+            settings: TaskSettings::default(),
             metadata: serde_json::Map::from_iter([("note".to_owned(), "with \u{0} and ü".into())]),
             active_version: None,
             latest_version: None,
@@ -143,7 +144,7 @@ impl Fixture {
             id: AdaptationId::fresh(&self.ids),
             task,
             recipe: Recipe { inner_steps: Some(5), seed: u64::MAX },
-            promote: true,
+            promote: Promotion::Always,
             status: AdaptationStatus::Queued,
             attempt: 0,
             version: None,

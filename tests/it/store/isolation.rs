@@ -41,7 +41,7 @@ pub async fn another_tenant_sees_and_changes_nothing(fixture: &Fixture) {
     assert_eq!(store.load_adapter(stranger, adapter).await.unwrap(), None);
     assert_eq!(store.list_adapters(stranger, task, None, MANY).await.unwrap(), []);
     assert_eq!(store.promote(stranger, task, 1, now).await.unwrap(), None);
-    assert_eq!(store.rollback(stranger, task, now).await.unwrap(), None);
+    assert_eq!(store.rollback(stranger, task, "token", now).await.unwrap(), None);
 
     assert_eq!(store.find_task(owner, task).await.unwrap(), before);
     assert_eq!(store.load_support(owner, task).await.unwrap(), [support]);

@@ -10,6 +10,7 @@ mod isolation;
 mod model;
 mod opening;
 mod queue;
+mod requests;
 mod row_level;
 mod support;
 mod tasks;
@@ -81,6 +82,12 @@ stories! {
         tenants_take_turns,
         two_workers_never_claim_the_same_job,
         lists_can_be_of_one_task_and_one_status;
+    requests:
+        a_request_is_taken_up_by_one_answered_and_replayed,
+        a_request_that_lost_its_caller_is_taken_up_with_the_same_seed,
+        a_request_that_was_given_up_is_free,
+        a_key_is_one_for_each_path_and_tenant,
+        an_expired_request_is_forgotten;
     adapters:
         versions_count_up_within_a_task,
         an_equal_adaptation_reuses_the_adapter,

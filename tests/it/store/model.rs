@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use imprint::domain::{Support, TaskId, TenantId};
+use imprint::domain::{Support, TaskId, TenantId, hex};
 use imprint::store::StoreError;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -139,7 +139,7 @@ async fn take(fixture: &Fixture, model: &mut Model, tasks: &mut Vec<TaskId>, ten
         }
         Step::Rollback { task } => {
             let Some(task) = place(task) else { return };
-            let answer = store.rollback(tenant, task, fixture.now()).await.unwrap();
+            let answer = store.rollback(tenant, task, &hex(&fixture.ids().bits()), fixture.now()).await.unwrap();
             let known = model.get_mut(&(tenant, task)).filter(|known| known.promotions.len() > 1);
             assert_eq!(answer.is_some(), known.is_some());
             if let Some(known) = known {

@@ -44,7 +44,8 @@ pub async fn a_patch_changes_what_it_names_and_counts_the_revision(fixture: &Fix
     let tenant = fixture.tenant("zoo").await;
     let task = fixture.task(tenant).await;
     let now = fixture.now();
-    let patch = TaskPatch { name: Some("owls".to_owned()), metadata: None, add_labels: vec!["b".into(), "c".into()] };
+    let (name, add_labels) = (Some("owls".to_owned()), vec!["b".into(), "c".into()]);
+    let patch = TaskPatch { name, add_labels, ..TaskPatch::default() };
 
     let patched = fixture.store.update_task(tenant, task.id, &patch, Some(1), now).await.unwrap().unwrap();
 

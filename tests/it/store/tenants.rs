@@ -1,6 +1,6 @@
 //! Tenants and keys.
 
-use imprint::domain::{ApiKey, KeyRecord, Tenant, TenantId};
+use imprint::domain::{ApiKey, KeyRecord, Scope, Tenant, TenantId};
 use imprint::store::StoreError;
 
 use super::Fixture;
@@ -27,7 +27,8 @@ pub async fn a_name_is_given_once(fixture: &Fixture) {
 pub async fn a_key_is_found_by_its_public_half(fixture: &Fixture) {
     let (key, other) = (ApiKey::fresh(fixture.ids()), ApiKey::fresh(fixture.ids()));
     let tenant = fixture.tenant("zoo").await;
-    let record = KeyRecord { id: key.id(), tenant, digest: key.digest(), created_at: fixture.now() };
+    let (id, digest, created_at) = (key.id(), key.digest(), fixture.now());
+    let record = KeyRecord { id, tenant, digest, scope: Scope::Adapt, created_at, expires_at: Some(fixture.now()) };
 
     fixture.store.create_key(&record).await.unwrap();
 

@@ -1,0 +1,22 @@
+"""Client for Imprint: examples in, predictions out."""
+
+from ._async import AsyncImprint
+from ._errors import ImprintError
+from ._inputs import image
+from ._models import Adaptation, Added, Adapter, Event, Example, Prediction, Predictions, Task
+from ._sync import Imprint
+
+__all__ = [
+    "Adaptation",
+    "Adapter",
+    "Added",
+    "AsyncImprint",
+    "Event",
+    "Example",
+    "Imprint",
+    "ImprintError",
+    "Prediction",
+    "Predictions",
+    "Task",
+    "image",
+]

@@ -1,0 +1,232 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+import httpx
+
+from . import _operations as op
+from ._models import Adaptation, Adapter, Added, Event, Example, Predictions, Task
+from ._operations import Operation, Page
+from ._retries import backoff, headers_of, may_repeat_lost, pause_after, problem_of
+
+T = TypeVar("T")
+
+
+class Imprint:
+    """A server of Imprint, and the key of one tenant.
+
+    :param base_url: where the server is.
+    :param api_key: a key of ``imprint keys create``; not needed where the server runs with ``--auth open``.
+    :param timeout: longest time that one request may take, in seconds.
+    :param max_retries: how often a request is sent again that the server could not take.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 60.0,
+        max_retries: int = 4,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx.Client(base_url=base_url, headers=headers, timeout=timeout, transport=transport)
+        self._max_retries = max_retries
+
+    def __enter__(self) -> Imprint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._http.close()
+
+    def send(self, operation: Operation[T]) -> T:
+        """Sends an operation, again if need be, and reads its answer."""
+        headers = headers_of(operation)
+        for attempt in range(self._max_retries + 1):
+            is_last = attempt == self._max_retries
+            try:
+                response = self._http.request(
+                    operation.method, operation.path, json=operation.body, params=operation.query, headers=headers
+                )
+            except httpx.TransportError:
+                if is_last or not may_repeat_lost(operation):
+                    raise
+                time.sleep(backoff(attempt))
+                continue
+            if response.is_success:
+                return operation.read(response.json() if response.content else None)
+            pause = pause_after(response, attempt)
+            if pause is None or is_last:
+                raise problem_of(response)
+            time.sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    def create_task(
+        self,
+        name: str,
+        base_model: str,
+        *,
+        kind: str | None = None,
+        labels: Sequence[str] | None = None,
+        support: Sequence[dict[str, Any]] | None = None,
+        metadata: dict[str, Any] | None = None,
+        settings: dict[str, Any] | None = None,
+    ) -> Task:
+        """Makes a task, with its first examples if there are any."""
+        fields = {"kind": kind, "labels": labels, "support": support, "metadata": metadata, "settings": settings}
+        return self.send(op.create_task(name, base_model, **fields))
+
+    def get_task(self, task: str) -> Task:
+        return self.send(op.get_task(task))
+
+    def update_task(
+        self,
+        task: str,
+        *,
+        name: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        add_labels: Sequence[str] | None = None,
+        settings: dict[str, Any] | None = None,
+        if_match: str | None = None,
+    ) -> Task:
+        """Changes a task; with ``if_match``, only as it was read."""
+        fields = {"name": name, "metadata": metadata, "add_labels": add_labels, "settings": settings}
+        return self.send(op.update_task(task, if_match, **fields))
+
+    def delete_task(self, task: str) -> None:
+        self.send(op.delete_task(task))
+
+    def list_tasks(self) -> Iterator[Task]:
+        """All tasks, newest first, a page at a time."""
+        for row in self._rows(op.list_tasks):
+            yield row
+
+    def add_support(
+        self, task: str, examples: Sequence[dict[str, Any]], *, unlabelled: Sequence[Any] = ()
+    ) -> Added:
+        """Adds examples to a task: all of them, or none and the reasons."""
+        return self.send(op.add_support(task, examples, unlabelled))
+
+    def list_support(self, task: str) -> Iterator[Example]:
+        """All examples of a task, newest first, a page at a time."""
+        for row in self._rows(lambda after: op.list_support(task, after)):
+            yield row
+
+    def delete_support(self, task: str, example: str) -> None:
+        self.send(op.delete_support(task, example))
+
+    def adapt(
+        self,
+        task: str,
+        *,
+        inner_steps: int | None = None,
+        seed: int | None = None,
+        promote: bool | str | None = None,
+        wait: int = 30,
+    ) -> Adaptation:
+        """Adapts a task to its examples and waits for the end. One that fails is an :class:`ImprintError`."""
+        fields = {"inner_steps": inner_steps, "seed": seed, "promote": promote}
+        adaptation = self.send(op.create_adaptation(task, wait, **fields))
+        while not adaptation.is_over:
+            time.sleep(0.5)
+            adaptation = self.get_adaptation(adaptation.id)
+        return adaptation
+
+    def start_adaptation(
+        self,
+        task: str,
+        *,
+        inner_steps: int | None = None,
+        seed: int | None = None,
+        promote: bool | str | None = None,
+    ) -> Adaptation:
+        """Puts an adaptation into the queue."""
+        fields = {"inner_steps": inner_steps, "seed": seed, "promote": promote}
+        return self.send(op.create_adaptation(task, 0, **fields))
+
+    def get_adaptation(self, adaptation: str) -> Adaptation:
+        return self.send(op.get_adaptation(adaptation))
+
+    def cancel_adaptation(self, adaptation: str) -> Adaptation:
+        return self.send(op.cancel_adaptation(adaptation))
+
+    def list_events(self, adaptation: str) -> list[Event]:
+        """What happened to an adaptation so far."""
+        return self.send(op.list_events(adaptation))
+
+    def list_adapters(self, task: str) -> Iterator[Adapter]:
+        """All versions of a task's adapter, newest first, a page at a time."""
+        for row in self._rows(lambda after: op.list_adapters(task, after)):
+            yield row
+
+    def promote(self, task: str, version: int) -> Task:
+        """Makes a version the one that answers."""
+        return self.send(op.promote(task, version))
+
+    def rollback(self, task: str) -> Task:
+        """Makes the version that answered before the one that answers."""
+        return self.send(op.rollback(task))
+
+    def predict(
+        self,
+        task: str,
+        query: Sequence[Any],
+        *,
+        version: int | None = None,
+        top_k: int | None = None,
+        abstain: bool | None = None,
+        store: bool | None = None,
+    ) -> Predictions:
+        """Predicts with a task's adapter."""
+        fields = {"version": version, "top_k": top_k, "abstain": abstain, "store": store}
+        return self.send(op.predict(task, query, **fields))
+
+    def evaluate(
+        self, task: str, examples: Sequence[dict[str, Any]], *, version: int | None = None
+    ) -> dict[str, Any]:
+        """Judges a version by labelled examples, which are not kept."""
+        return self.send(op.evaluate(task, examples, version))
+
+    def feedback(
+        self, task: str, prediction: str, *, label: str | None = None, value: float | None = None
+    ) -> dict[str, Any]:
+        """Adds what a stored prediction was asked, with what would have been right, to the task's examples."""
+        return self.send(op.feedback(task, prediction, label, value))
+
+    def adapt_predict(
+        self,
+        base_model: str,
+        support: Sequence[dict[str, Any]],
+        query: Sequence[Any],
+        *,
+        kind: str | None = None,
+        unlabelled: Sequence[Any] | None = None,
+        recipe: dict[str, Any] | None = None,
+        top_k: int | None = None,
+        abstain: bool | None = None,
+    ) -> Predictions:
+        """Adapts and predicts in one call; nothing is stored."""
+        fields = {"kind": kind, "unlabelled": unlabelled, "recipe": recipe, "top_k": top_k, "abstain": abstain}
+        return self.send(op.adapt_predict(base_model, support, query, **fields))
+
+    def base_model(self, name: str) -> dict[str, Any]:
+        return self.send(op.base_model(name))
+
+    def _rows(self, page: Callable[[str | None], Operation[Page[T]]]) -> Iterator[T]:
+        after = None
+        while True:
+            found = self.send(page(after))
+            for row in found.data:
+                yield row
+            after = found.next_cursor
+            if after is None:
+                return

@@ -1,0 +1,68 @@
+//! Feedback: what would have been right, about predictions that were kept.
+
+use super::{Answer, Given, GivenExample, Predicted, Result, Service, ServiceError, SupportAdded};
+use crate::domain::{Input, PredictionId, StoredPrediction, Target, TaskId, TenantId};
+
+/// What would have been right.
+#[derive(Clone, Debug)]
+pub struct Feedback {
+    /// The prediction.
+    pub prediction: PredictionId,
+    /// The right class, for classification.
+    pub label: Option<String>,
+    /// The right number, for regression.
+    pub value: Option<f32>,
+}
+
+/// What came of feedback.
+#[derive(Clone, Debug)]
+pub struct FeedbackTaken {
+    /// Whether the prediction was right; none for a number.
+    pub was_right: Option<bool>,
+    /// What it did to the task's examples.
+    pub support: SupportAdded,
+}
+
+impl Service {
+    /// Adds what a kept prediction was asked, with what would have been right, to the task's examples.
+    pub async fn take_feedback(&self, tenant: TenantId, task: TaskId, feedback: Feedback) -> Result<FeedbackTaken> {
+        self.found_task(tenant, task).await?;
+        let stored = self.store.find_prediction(tenant, task, feedback.prediction).await?;
+        let StoredPrediction { input, answer, .. } = stored.ok_or(ServiceError::NotFound("prediction"))?;
+        let was_right = match (&answer, &feedback.label) {
+            (Target::Label(answered), Some(label)) => Some(answered == label),
+            _ => None,
+        };
+        let example = GivenExample { input, label: feedback.label, value: feedback.value, external_id: None };
+        let given = Given { examples: vec![example], unlabelled: Vec::new() };
+        Ok(FeedbackTaken { was_right, support: self.add_support(tenant, task, given).await? })
+    }
+
+    /// Keeps predictions for feedback.
+    pub(super) async fn keep(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        query: Vec<Input>,
+        predicted: &Predicted,
+    ) -> Result<()> {
+        let now = self.clock.now();
+        let kept: Vec<StoredPrediction> = query
+            .into_iter()
+            .zip(&predicted.predictions)
+            .map(|(input, prediction)| StoredPrediction {
+                id: prediction.id,
+                version: predicted.version,
+                input,
+                answer: match &prediction.answer {
+                    Answer::Label { label, .. } => Target::Label(label.clone()),
+                    Answer::Value(value) => Target::Value(*value),
+                },
+                created_at: now,
+            })
+            .collect();
+        let most = self.config.max_stored_predictions;
+        let is_kept = self.store.store_predictions(tenant, task, &kept, most).await?;
+        if is_kept { Ok(()) } else { Err(ServiceError::NotFound("task")) }
+    }
+}

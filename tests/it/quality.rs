@@ -1,0 +1,164 @@
+//! Whether estimates are honest: what an adapter says of itself, against what it does on drawings that it has not seen.
+//!
+//! Characters are of alphabets that the base model was never trained on. Tasks differ in ways and shots.
+
+use std::path::{Path, PathBuf};
+
+use imprint::domain::{Calibration, Outputs, Quality, Recipe, SupportSet, Targets, argmax, calibration_error};
+use imprint::meta::eval::episode;
+use imprint::meta::task::{self, EpisodeSpec, Split, TaskConfig, TaskDistribution};
+use imprint::meta::{Episode, Model, Phase, bundle};
+use imprint::trainer::in_order;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::Device;
+
+const TASKS: u64 = 200;
+const SPEC: EpisodeSpec = EpisodeSpec { way: 5..=15, shot: 4..=8, query: 10, unlabelled: 0 };
+/// One example in so many is labelled wrong, where some are.
+const ONE_WRONG_IN: u32 = 10;
+
+/// Omniglot's files, if they are here.
+fn data() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if folder.join("omniglot").is_dir() {
+        return Some(folder);
+    }
+    assert!(std::env::var_os("CI").is_none(), "CI has Omniglot in {}", folder.display());
+    println!("skipped: there is no Omniglot in {}", folder.display());
+    None
+}
+
+fn base() -> Model {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/omniglot");
+    bundle::load(&folder, Device::Cpu).unwrap().1
+}
+
+fn tasks(data: &Path) -> Box<dyn TaskDistribution> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/omniglot");
+    let (base, _) = bundle::load(&folder, Device::Cpu).unwrap();
+    let config: TaskConfig = serde_json::from_value(base.manifest.provenance.config["task"].clone()).unwrap();
+    task::open(&config, data).unwrap()
+}
+
+/// What one task shows.
+struct Shown {
+    quality: Quality,
+    /// Accuracy on drawings that were not in the support set.
+    truth: f64,
+    /// Confidence and rightness of each query, without a temperature and with the fitted one.
+    plain: Vec<(f64, bool)>,
+    fitted: Vec<(f64, bool)>,
+    /// Places of the examples that were labelled wrong.
+    wrong: Vec<usize>,
+}
+
+fn show(model: &Model, episode: &Episode, wrong: Vec<usize>) -> Shown {
+    let set = SupportSet::new(&episode.support, &episode.support_targets).unwrap();
+    let names: Vec<String> = (0..set.targets().outputs()).map(|class| class.to_string()).collect();
+    let adapter = model.adapt(&set, &Recipe::default(), Phase::Serve).unwrap();
+    let held_out = model.leave_one_out(&set).unwrap().unwrap();
+    let quality = Quality::from_leave_one_out(&held_out, set.targets(), &names, set.order()).unwrap();
+    let outputs = model.predict(&adapter, &episode.query, Phase::Serve).unwrap();
+    let fitted = quality.calibration.clone().unwrap();
+    let plain = Calibration { temperature: 1.0, ..fitted.clone() };
+    let (plain, fitted) =
+        (judged(&outputs, &episode.query_targets, &plain), judged(&outputs, &episode.query_targets, &fitted));
+    let truth = plain.iter().filter(|(_, is_right)| *is_right).count() as f64 / plain.len() as f64;
+    Shown { quality, truth, plain, fitted, wrong }
+}
+
+fn judged(outputs: &Outputs, targets: &Targets, calibration: &Calibration) -> Vec<(f64, bool)> {
+    let Targets::Classes { labels, .. } = targets else { panic!("classes") };
+    let answer = |(row, label): (&[f32], &u32)| {
+        let best = argmax(row);
+        (calibration.probabilities(row)[best], best == *label as usize)
+    };
+    outputs.rows().zip(labels).map(answer).collect()
+}
+
+/// Gives some examples another label.
+fn mislabelled(mut episode: Episode, rng: &mut ChaCha8Rng) -> (Episode, Vec<usize>) {
+    let Targets::Classes { labels, way } = &mut episode.support_targets else { panic!("classes") };
+    let (way, mut wrong) = (u32::try_from(*way).unwrap(), Vec::new());
+    for (place, label) in labels.iter_mut().enumerate() {
+        if rng.next_u32().is_multiple_of(ONE_WRONG_IN) {
+            *label = (*label + 1 + rng.next_u32() % (way - 1)) % way;
+            wrong.push(place);
+        }
+    }
+    (episode, wrong)
+}
+
+fn shown(tasks: &dyn TaskDistribution, seed: u64, is_clean: bool) -> Vec<Shown> {
+    let open = || {
+        tch::set_num_threads(1);
+        Ok::<_, std::convert::Infallible>(base())
+    };
+    in_order(TASKS, 2, &|_| {}, open, |model, index| {
+        let episode = episode(tasks, Split::Test, &SPEC, seed, index);
+        let mut rng = ChaCha8Rng::seed_from_u64(index);
+        let (episode, wrong) = if is_clean { (episode, Vec::new()) } else { mislabelled(episode, &mut rng) };
+        Ok(show(model, &episode, wrong))
+    })
+    .unwrap()
+}
+
+fn sorted(mut judged: Vec<(f64, bool)>) -> Vec<(f64, bool)> {
+    judged.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    judged
+}
+
+#[test]
+fn intervals_cover_the_truth_as_often_as_they_say_and_confidence_is_accuracy() {
+    let Some(data) = data() else { return };
+    let shown = shown(&*tasks(&data), 1, true);
+
+    let covered = shown
+        .iter()
+        .filter(|task| {
+            let [low, high] = task.quality.accuracy_ci95.unwrap();
+            (low..=high).contains(&task.truth)
+        })
+        .count() as f64
+        / shown.len() as f64;
+    let mean = |figure: &dyn Fn(&Shown) -> f64| shown.iter().map(figure).sum::<f64>() / shown.len() as f64;
+    let (estimate, truth) = (mean(&|task| task.quality.accuracy.unwrap()), mean(&|task| task.truth));
+    let all =
+        |pick: &dyn Fn(&Shown) -> Vec<(f64, bool)>| calibration_error(&sorted(shown.iter().flat_map(pick).collect()));
+    let (plain, fitted) = (all(&|task| task.plain.clone()), all(&|task| task.fitted.clone()));
+    let answered: Vec<bool> = shown
+        .iter()
+        .flat_map(|task| {
+            let line = task.quality.calibration.as_ref().unwrap().abstain_below;
+            task.fitted.iter().filter(move |(confidence, _)| *confidence >= line).map(|(_, is_right)| *is_right)
+        })
+        .collect();
+    let precision = answered.iter().filter(|is_right| **is_right).count() as f64 / answered.len() as f64;
+    let coverage = answered.len() as f64 / shown.iter().map(|task| task.fitted.len()).sum::<usize>() as f64;
+    println!("{TASKS} tasks: covered {covered:.3}, estimate {estimate:.4}, truth {truth:.4}");
+    println!("calibration error {plain:.4} without, {fitted:.4} with the fitted temperature");
+    println!("with abstain: {precision:.4} right of {coverage:.3} answered");
+
+    assert!((covered - 0.95).abs() <= 0.03, "{covered}");
+    assert!((estimate - truth).abs() < 0.01, "{estimate} {truth}");
+    assert!(fitted < 0.02 && fitted <= plain, "{fitted} {plain}");
+    assert!(precision >= 0.95 && coverage > 0.5, "{precision} of {coverage}");
+}
+
+#[test]
+fn examples_that_were_labelled_wrong_are_suspect() {
+    let Some(data) = data() else { return };
+    let shown = shown(&*tasks(&data), 2, false);
+
+    let (mut found, mut named, mut planted) = (0usize, 0usize, 0usize);
+    for task in &shown {
+        planted += task.wrong.len();
+        named += task.quality.suspects.len();
+        found += task.quality.suspects.iter().filter(|suspect| task.wrong.contains(&suspect.place)).count();
+    }
+    let (precision, recall) = (found as f64 / named as f64, found as f64 / planted as f64);
+    println!("{planted} of the examples of {TASKS} tasks labelled wrong: precision {precision:.3}, recall {recall:.3}");
+
+    assert!(precision >= 0.9 && recall >= 0.9, "{precision} {recall}");
+}
