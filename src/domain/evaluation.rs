@@ -121,7 +121,7 @@ mod tests {
         assert_eq!((a.precision, a.recall), (Some(1.0), Some(0.5)));
         assert_eq!((b.precision, b.recall), (Some(2.0 / 3.0), Some(1.0)));
         assert_eq!((c.precision, c.recall, c.support), (None, None, 0));
-        assert!((evaluation.macro_f1 - (2.0 / 3.0 + 0.8) / 2.0).abs() < 1e-12, "{}", evaluation.macro_f1);
+        assert!((evaluation.macro_f1 - f64::midpoint(2.0 / 3.0, 0.8)).abs() < 1e-12, "{}", evaluation.macro_f1);
     }
 
     #[test]

@@ -110,9 +110,10 @@ impl InputSchema {
         if self.takes_text() {
             return Ok(Input::Text(text));
         }
-        let value = match self {
-            Self::Vector { .. } => serde_json::from_str(&text).ok(),
-            _ => serde_json::from_value(serde_json::json!({ "image": text })).ok(),
+        let value = if let Self::Vector { .. } = self {
+            serde_json::from_str(&text).ok()
+        } else {
+            serde_json::from_value(serde_json::json!({ "image": text })).ok()
         };
         value.ok_or_else(|| Fault::WrongInput { expected: self.describe(), given: Input::Text(text).describe() })
     }

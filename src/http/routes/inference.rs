@@ -96,12 +96,14 @@ struct TensorDoc {
 impl ModelBody {
     fn new(task: &Task, adapter: Adapter, row: &[usize], versions: Vec<String>) -> Self {
         let any = |rest: &[usize]| std::iter::once(-1).chain(rest.iter().map(|&side| side as i64)).collect();
-        let outputs = match task.kind {
-            Kind::Regression => vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }],
-            _ => vec![
+        let outputs = if task.kind == Kind::Regression {
+            vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }]
+        } else {
+            let scores = any(&[adapter.labels.len()]);
+            vec![
                 TensorDoc { name: "label", datatype: "BYTES", shape: vec![-1] },
-                TensorDoc { name: "scores", datatype: "FP32", shape: any(&[adapter.labels.len()]) },
-            ],
+                TensorDoc { name: "scores", datatype: "FP32", shape: scores },
+            ]
         };
         let inputs = vec![TensorDoc { name: "query", datatype: "FP32", shape: any(row) }];
         Self { name: task.id.to_string(), versions, platform: "imprint", inputs, outputs, labels: adapter.labels }

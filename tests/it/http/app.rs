@@ -30,12 +30,14 @@ pub struct Settings {
     pub engine: Engine,
     /// SQLite in a folder of its own by default.
     pub database_url: Option<String>,
+    /// Where a test looks behind the application's back, if not there.
+    pub owner_url: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let service = ServiceConfig { runners: 2, poll_ms: 50, ..ServiceConfig::default() };
-        Self { service, http: HttpConfig::default(), engine: bases::engine(), database_url: None }
+        Self { service, http: HttpConfig::default(), engine: bases::engine(), database_url: None, owner_url: None }
     }
 }
 
@@ -104,7 +106,7 @@ impl TestApp {
             service,
             store,
             ids,
-            database_url,
+            database_url: settings.owner_url.unwrap_or(database_url),
             _folder: folder,
         }
     }
