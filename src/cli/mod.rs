@@ -4,6 +4,7 @@
 
 mod eval;
 mod health;
+mod jobs;
 mod keys;
 mod migrate;
 pub mod out;
@@ -31,6 +32,7 @@ struct Cli {
 enum Command {
     Serve(serve::Serve),
     Keys(keys::Keys),
+    Jobs(jobs::Jobs),
     Migrate(migrate::Migrate),
     Health(health::Health),
     Train(train::Train),
@@ -80,6 +82,7 @@ pub fn run() -> Result<(), CliError> {
     match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Keys(keys) => keys.run(),
+        Command::Jobs(jobs) => jobs.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Health(health) => Ok(health.run()?),
         Command::Train(train) => train.run(),

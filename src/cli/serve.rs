@@ -16,10 +16,13 @@ use crate::{http, store, telemetry};
 
 /// Serves the HTTP API.
 ///
-/// SIGTERM or SIGINT stops taking requests, answers those under way, ends the adaptations that are running and exits; a
+/// SIGTERM or SIGINT makes the server not ready, stops taking requests, answers those under way, ends the adaptations that are running and exits; a
 /// second one exits at once.
 #[derive(clap::Args, Debug)]
 pub struct Serve {
+    /// What this process does: all of it, the API alone, or adaptations alone. A worker answers `/livez` and `/readyz`.
+    #[arg(long, env = "IMPRINT_ROLE", value_enum, default_value_t = Role::All)]
+    role: Role,
     #[command(flatten)]
     http: HttpConfig,
     #[command(flatten)]
@@ -32,6 +35,17 @@ pub struct Serve {
     log: LogConfig,
 }
 
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Role {
+    /// The API and adaptations.
+    All,
+    /// The API; others adapt.
+    Api,
+    /// Adaptations; others take requests.
+    Worker,
+}
+
 impl Serve {
     /// Serves until a signal.
     pub fn run(self) -> Result<(), CliError> {
@@ -41,7 +55,10 @@ impl Serve {
         super::runtime()?.block_on(self.serve(engine))
     }
 
-    async fn serve(self, engine: Engine) -> Result<(), CliError> {
+    async fn serve(mut self, engine: Engine) -> Result<(), CliError> {
+        if self.role == Role::Api {
+            self.service.runners = 0;
+        }
         let store = store::open(&self.store).await?;
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         let service = Service::new(store, engine, Arc::new(SystemClock), Arc::clone(&ids), self.service);
@@ -53,23 +70,30 @@ impl Serve {
         info!(base_models = bases.join(","), store = self.store.shown_url(), "ready");
         out::note(format!("imprint serves on http://{address}"));
 
-        let drain = Duration::from_secs(self.http.drain_s);
-        let app = http::app(service.clone(), self.http, ids);
+        let [delay, drain] = [self.http.drain_delay_s, self.http.drain_s].map(Duration::from_secs);
+        let http = self.http.clone();
+        let app = match self.role {
+            Role::All | Role::Api => http::app(service.clone(), self.http, ids),
+            Role::Worker => http::health(service.clone(), self.http, ids),
+        };
         let (stopping, stopped) = tokio::sync::oneshot::channel::<()>();
-        let serving = http::serve(listener, app, async {
+        let mut serving = tokio::spawn(async move {
             // An error is a sender that is gone: stop, too.
-            let _ = stopped.await;
+            let stopped = async { drop(stopped.await) };
+            http::serve(listener, app, &http, stopped).await
         });
-        let mut serving = tokio::spawn(serving);
         tokio::select! {
             served = &mut serving => return ended(served),
-            () = stop_signal() => info!("stopping: no more requests are taken"),
+            () = stop_signal() => info!("stopping"),
         }
         tokio::spawn(async {
             stop_signal().await;
             warn!("a second signal: exiting at once");
             std::process::exit(1);
         });
+        service.leave();
+        tokio::time::sleep(delay).await;
+        info!("no more requests are taken");
         let _ = stopping.send(());
         service.stop_streams();
         if let Ok(served) = tokio::time::timeout(drain, &mut serving).await {
@@ -77,7 +101,9 @@ impl Serve {
         } else {
             warn!("requests were still under way after {} s", drain.as_secs());
         }
-        runners.stop().await;
+        if !runners.stop(drain).await {
+            warn!("adaptations were still under way; they are taken up elsewhere when their leases have run out");
+        }
         service.drain().await;
         info!("stopped");
         Ok(())

@@ -27,9 +27,27 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_REQUEST_TIMEOUT_MS", default_value_t = 60_000)]
     pub request_timeout_ms: u64,
 
+    /// Longest time until a request's header is there, in milliseconds; a connection without a request is closed after
+    /// that, too.
+    #[arg(long, env = "IMPRINT_HEADER_TIMEOUT_MS", default_value_t = 10_000)]
+    pub header_timeout_ms: u64,
+
+    /// Longest time until a request's body is there, in milliseconds.
+    #[arg(long, env = "IMPRINT_BODY_TIMEOUT_MS", default_value_t = 30_000)]
+    pub body_timeout_ms: u64,
+
+    /// Connections at a time; more wait until one is closed.
+    #[arg(long, env = "IMPRINT_MAX_CONNECTIONS", default_value_t = 2_048)]
+    pub max_connections: usize,
+
     /// Longest time that `Prefer: wait=N` is granted, in seconds.
     #[arg(long, env = "IMPRINT_MAX_WAIT_S", default_value_t = 30)]
     pub max_wait_s: u64,
+
+    /// Time between the signal to stop and the last connection that is taken, in seconds: not ready any more, for load
+    /// balancers to see it.
+    #[arg(long, env = "IMPRINT_DRAIN_DELAY_S", default_value_t = 0)]
+    pub drain_delay_s: u64,
 
     /// Longest time that answers under way are waited for at shutdown, in seconds.
     #[arg(long, env = "IMPRINT_DRAIN_S", default_value_t = 30)]
@@ -44,7 +62,11 @@ impl Default for HttpConfig {
             max_requests: 512,
             max_streams: 1024,
             request_timeout_ms: 60_000,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            max_connections: 2_048,
             max_wait_s: 30,
+            drain_delay_s: 0,
             drain_s: 30,
         }
     }

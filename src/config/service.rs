@@ -50,9 +50,13 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_RUNNERS", default_value_t = 4)]
     pub runners: usize,
 
-    /// How long a runner holds a job without a sign of life, in seconds; a third of it passes between two signs.
+    /// How long a runner holds a job without a sign of life, in seconds; a sixth of it passes between two signs.
     #[arg(long, env = "IMPRINT_LEASE_S", default_value_t = 30)]
     pub lease_s: u64,
+
+    /// Longest time that one attempt at an adaptation may take, in seconds; one that takes longer has stalled.
+    #[arg(long, env = "IMPRINT_ADAPTATION_TIMEOUT_S", default_value_t = 300)]
+    pub adaptation_timeout_s: u64,
 
     /// How often a runner looks for jobs that nobody told it of, in milliseconds.
     #[arg(long, env = "IMPRINT_POLL_MS", default_value_t = 1_000)]
@@ -91,6 +95,7 @@ impl Default for ServiceConfig {
             decoders: 0,
             runners: 4,
             lease_s: 30,
+            adaptation_timeout_s: 300,
             poll_ms: 1_000,
             idempotency_hours: 24,
             adapter_cache_mib: 256,

@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
+use tower_http::timeout::TimeoutError;
 
 use super::idempotency::Seed;
 use super::object::Object;
@@ -86,7 +88,7 @@ where
     T: DeserializeOwned + Send + 'static,
 {
     let bytes =
-        Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(rejection.status()))?;
+        Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(unread(&rejection)))?;
     if bytes.is_empty() {
         return parse(b"{}");
     }
@@ -98,6 +100,18 @@ where
     }
     let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
     parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR)))
+}
+
+/// The status for a body that could not be read.
+fn unread(rejection: &BytesRejection) -> StatusCode {
+    let mut cause = std::error::Error::source(rejection);
+    while let Some(error) = cause {
+        if error.is::<TimeoutError>() {
+            return StatusCode::REQUEST_TIMEOUT;
+        }
+        cause = error.source();
+    }
+    rejection.status()
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -10,13 +10,13 @@ mod admission;
 mod events;
 mod extract;
 mod idempotency;
+mod listen;
 mod object;
 mod page;
 mod problem;
 mod routes;
 mod wire;
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,12 +26,11 @@ use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderName, Request, StatusCode};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::timeout::TimeoutLayer;
+use tower_http::timeout::{RequestBodyDeadlineLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 use tracing::{Span, info, info_span};
 
@@ -39,6 +38,7 @@ use crate::config::HttpConfig;
 use crate::domain::{IdSource, hex};
 use crate::service::Service;
 
+pub use listen::serve;
 pub use routes::openapi;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -57,6 +57,7 @@ pub struct AppState {
 /// The whole application: what tests call and servers serve.
 pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Router {
     let timeout = Duration::from_millis(config.request_timeout_ms);
+    let body_timeout = Duration::from_millis(config.body_timeout_ms);
     let max_body = config.max_body_bytes;
     let places = Arc::new(Semaphore::new(config.max_requests));
     let streams = Arc::new(Semaphore::new(config.max_streams));
@@ -67,6 +68,7 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(from_fn_with_state(state, access::check))
         .layer(DefaultBodyLimit::max(max_body))
+        .layer(RequestBodyDeadlineLayer::new(body_timeout))
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(places, admission::admit))
@@ -78,13 +80,13 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(SetSensitiveRequestHeadersLayer::new([axum::http::header::AUTHORIZATION]))
 }
 
-/// Serves until `shutdown`, then answers what is under way.
-pub async fn serve(
-    listener: TcpListener,
-    app: Router,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    axum::serve(listener, app).with_graceful_shutdown(shutdown).await
+/// What a process without the API answers: whether it lives and whether it is ready.
+pub fn health(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Router {
+    let state = AppState { service, config: Arc::new(config), streams: Arc::new(Semaphore::new(0)) };
+    routes::health_router()
+        .with_state(state)
+        .layer(from_fn(problem::render))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))
 }
 
 /// One span a request: what was asked and of which route, never what was sent.

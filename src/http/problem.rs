@@ -120,6 +120,9 @@ impl Problem {
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ("body_too_large", "the body is larger than this server takes; GET /v1/limits has the number")
             }
+            StatusCode::REQUEST_TIMEOUT => {
+                ("body_too_slow", "the body did not arrive in time; send less at a time, or over a faster connection")
+            }
             StatusCode::UNSUPPORTED_MEDIA_TYPE => ("unsupported_media_type", "send `Content-Type: application/json`"),
             StatusCode::GATEWAY_TIMEOUT => {
                 ("timeout", "the request took longer than this server allows; send less, or repeat it")
@@ -191,7 +194,9 @@ impl From<ServiceError> for Problem {
                 errors: vec![Fault { pointer: String::new(), code: failure.code, detail: failure.detail }],
                 ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "adaptation_failed", detail)
             },
-            E::Lost => Self { retry_after: retry(1), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", detail) },
+            E::Lost | E::Stalled => {
+                Self { retry_after: retry(1), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, "lost", detail) }
+            }
             E::Damaged(_) => {
                 error!(error = detail, "an adapter is damaged");
                 let detail = "the stored adapter is damaged; adapt the task again".to_owned();

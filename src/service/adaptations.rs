@@ -58,6 +58,7 @@ impl Service {
             }
         }
         self.hints.submitted.notify_one();
+        self.hints.outgoing.notify_one();
         Ok(adaptation)
     }
 
@@ -127,7 +128,7 @@ impl Service {
     /// Calls an adaptation off.
     pub async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Adaptation> {
         let cancelled = self.store.cancel_adaptation(tenant, id).await?;
-        self.hints.changed.notify_waiters();
+        self.announce();
         cancelled.ok_or(ServiceError::NotFound("adaptation"))
     }
 

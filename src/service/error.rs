@@ -67,6 +67,9 @@ pub enum ServiceError {
     /// The engine lost this one: it may be repeated.
     #[error("the computation was lost; repeat the request")]
     Lost,
+    /// An adaptation made no progress for too long, and was given up.
+    #[error("the computation stalled")]
+    Stalled,
     /// The database is away or in disorder.
     #[error("store: {0}")]
     Store(Arc<StoreError>),

@@ -22,6 +22,8 @@ mod runner;
 mod tasks;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
@@ -76,17 +78,35 @@ pub struct Service {
     allowances: Arc<Allowances>,
     /// Whether the server is told to stop.
     stopping: watch::Sender<bool>,
+    /// Whether new work should go to another server.
+    is_leaving: Arc<AtomicBool>,
 }
 
 /// Who should look at the store again. Only hints: polling is the truth.
 #[derive(Default)]
 struct Hints {
     submitted: Notify,
+    /// Other processes should look, too.
+    outgoing: Notify,
     /// Something happened to some adaptation.
     changed: Notify,
 }
 
+/// When to come back to a server that is about to stop: another one is there by then.
+const LEAVING_RETRY: Duration = Duration::from_secs(5);
+
 impl Service {
+    /// Says that this server is about to stop: it is not ready any more, and serves as before.
+    pub fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Something happened to some adaptation: whoever waits for one looks again, here and in other processes.
+    fn announce(&self) {
+        self.hints.changed.notify_waiters();
+        self.hints.outgoing.notify_one();
+    }
+
     /// From its parts.
     pub fn new(
         store: Arc<dyn Store>,
@@ -115,6 +135,7 @@ impl Service {
             pace: Arc::default(),
             allowances: Arc::default(),
             stopping: watch::Sender::new(false),
+            is_leaving: Arc::default(),
         }
     }
 
@@ -139,8 +160,11 @@ impl Service {
         self.allowances.admit(tenant, limits, tokio::time::Instant::now())
     }
 
-    /// Whether the store answers.
+    /// Whether requests should come here: the server is to stay, and the store answers.
     pub async fn ready(&self) -> Result<()> {
+        if self.is_leaving.load(Ordering::Relaxed) {
+            return Err(ServiceError::Overloaded { retry_after: LEAVING_RETRY });
+        }
         Ok(self.store.ping().await?)
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
-use tracing::{Instrument, error, info, info_span, warn};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{
@@ -20,10 +20,21 @@ use crate::store::{Claim, Completion};
 /// Longest pause before a full engine is asked again.
 const ENGINE_RETRY: Duration = Duration::from_millis(500);
 
+/// Signs of life in the time of one lease: five may be lost.
+const BEATS_A_LEASE: u32 = 6;
+
+/// Shortest time between two hints to other processes: a flood of jobs is one hint.
+const HINT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Time until the ear for others' hints is tried again; polling goes on meanwhile.
+const HEAR_AGAIN: Duration = Duration::from_secs(1);
+
 /// Runners of this process. Stop them with [`Runners::stop`].
 pub struct Runners {
     stop: watch::Sender<bool>,
     running: JoinSet<()>,
+    /// Ends when this is dropped.
+    _messengers: JoinSet<()>,
 }
 
 impl Runners {
@@ -35,14 +46,46 @@ impl Runners {
             let name = format!("{}-{number}", crate::domain::hex(&service.ids.bits()[..6]));
             running.spawn(run(service.clone(), name, stopped.clone()));
         }
-        Self { stop, running }
+        let mut messengers = JoinSet::new();
+        messengers.spawn(tell(service.clone()));
+        messengers.spawn(hear(service.clone()));
+        Self { stop, running, _messengers: messengers }
     }
 
-    /// Claims no more jobs and waits for those that are held.
-    pub async fn stop(mut self) {
+    /// Claims no more jobs and waits for those that are held, at most for `longest`: what is not done by then is another
+    /// process's as soon as its lease has run out. Whether all were done.
+    pub async fn stop(mut self, longest: Duration) -> bool {
         // Without a receiver every runner has ended already.
         let _ = self.stop.send(true);
-        while self.running.join_next().await.is_some() {}
+        let all = async { while self.running.join_next().await.is_some() {} };
+        timeout(longest, all).await.is_ok()
+    }
+}
+
+/// Tells other processes what this one did.
+async fn tell(service: Service) {
+    loop {
+        service.hints.outgoing.notified().await;
+        if let Err(error) = service.store.hint().await {
+            debug!(%error, "other processes could not be told to look");
+        }
+        sleep(HINT_PAUSE).await;
+    }
+}
+
+/// Passes on what other processes tell.
+async fn hear(service: Service) {
+    loop {
+        match service.store.hinted().await {
+            Ok(()) => {
+                service.hints.submitted.notify_waiters();
+                service.hints.changed.notify_waiters();
+            }
+            Err(error) => {
+                debug!(%error, "hints of other processes cannot be heard");
+                sleep(HEAR_AGAIN).await;
+            }
+        }
     }
 }
 
@@ -54,7 +97,7 @@ async fn run(service: Service, name: String, mut stopped: watch::Receiver<bool>)
     while !*stopped.borrow() {
         let idle = match service.store.claim_adaptation(&name, lease).await {
             Ok(Some(claim)) => {
-                service.hints.changed.notify_waiters();
+                service.announce();
                 let span = info_span!("adaptation", adaptation.id = %claim.adaptation.id, task.id = %claim.task.id);
                 service.work_off(claim, lease).instrument(span).await;
                 continue;
@@ -77,14 +120,16 @@ impl Service {
     /// Runs one claimed job to its end and tells the store.
     async fn work_off(&self, claim: Claim, lease: Duration) {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
-        let rest = (lease / 3).max(Duration::from_millis(100));
+        let rest = (lease / BEATS_A_LEASE).max(Duration::from_millis(100));
         let mut beat = interval_at(Instant::now() + rest, rest);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let work = self.adapt_claimed(&claim);
+        // Work that stalls is given up, and so is its lease: a sign of life means that there is progress.
+        let longest = Duration::from_secs(self.config.adaptation_timeout_s);
+        let work = async { timeout(longest, self.try_adapt(&claim)).await.unwrap_or(Err(ServiceError::Stalled)) };
         tokio::pin!(work);
         let completion = loop {
             tokio::select! {
-                done = &mut work => break done,
+                done = &mut work => break done.unwrap_or_else(|error| verdict(error, attempt, self.ids.bits()[0])),
                 _ = beat.tick() => match self.store.renew_lease(claim.tenant, id, attempt, lease).await {
                     Ok(true) => {}
                     Ok(false) => {
@@ -104,7 +149,7 @@ impl Service {
             // The lease will run out, and the job will be claimed again.
             Err(error) => error!(%error, "the end of an adaptation could not be stored"),
         }
-        self.hints.changed.notify_waiters();
+        self.announce();
     }
 
     fn note_pace(&self, ended: &Adaptation) {
@@ -120,35 +165,6 @@ impl Service {
             warn!(%error, "a phase could not be noted");
         }
         self.hints.changed.notify_waiters();
-    }
-
-    async fn adapt_claimed(&self, claim: &Claim) -> Completion {
-        match self.try_adapt(claim).await {
-            Ok(completion) => completion,
-            Err(ServiceError::Failed(failure)) => Completion::Failed(failure),
-            Err(ServiceError::Invalid(faults)) => Completion::Failed(Failure {
-                code: faults.first().map_or("invalid", |invalid| invalid.fault.code()).to_owned(),
-                detail: faults.first().map_or_else(String::new, |invalid| invalid.fault.to_string()),
-            }),
-            Err(ServiceError::Conflict { code, detail }) => {
-                Completion::Failed(Failure { code: code.to_owned(), detail })
-            }
-            Err(ServiceError::Internal(reason)) => {
-                error!(reason, "an adaptation failed");
-                Completion::Failed(Failure {
-                    code: "internal".to_owned(),
-                    detail: "the adaptation failed inside the engine; the server's log has the reason".to_owned(),
-                })
-            }
-            // A panic, a database that is away, a server that stops: another attempt may do better.
-            Err(error) => {
-                warn!(%error, "an attempt was lost");
-                Completion::Retry(Failure {
-                    code: "lost".to_owned(),
-                    detail: "every attempt at this adaptation was lost; submit it again".to_owned(),
-                })
-            }
-        }
     }
 
     async fn try_adapt(&self, claim: &Claim) -> Result<Completion> {
@@ -202,5 +218,90 @@ impl Service {
             created_at: self.clock.now(),
         };
         Ok(Completion::Adapted(Box::new(adapter), blob))
+    }
+}
+
+/// What becomes of a job whose attempt went wrong: what would go wrong again fails, what was lost is tried again.
+fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
+    let failed = |code: &str, detail: String| Completion::Failed(Failure { code: code.to_owned(), detail });
+    match error {
+        ServiceError::Failed(failure) => Completion::Failed(failure),
+        ServiceError::Invalid(faults) => {
+            let first = faults.first();
+            let code = first.map_or("invalid", |invalid| invalid.fault.code());
+            failed(code, first.map_or_else(String::new, |invalid| invalid.fault.to_string()))
+        }
+        ServiceError::Conflict { code, detail } => failed(code, detail),
+        ServiceError::NotFound(what) => failed("not_found", format!("there is no such {what} any more")),
+        ServiceError::Internal(reason) => {
+            error!(reason, "an adaptation failed");
+            failed("internal", "the adaptation failed inside the engine; the server's log has the reason".to_owned())
+        }
+        // A panic, a stalled worker, a database that is away, a server that stops: another attempt may do better.
+        lost @ (ServiceError::Lost
+        | ServiceError::Stalled
+        | ServiceError::Store(_)
+        | ServiceError::Overloaded { .. }
+        | ServiceError::Changed
+        | ServiceError::Damaged(_)
+        | ServiceError::Unauthenticated) => {
+            warn!(error = %lost, "an attempt was lost");
+            let failure = Failure {
+                code: "lost".to_owned(),
+                detail: "every attempt at this adaptation was lost; submit it again".to_owned(),
+            };
+            Completion::Retry(failure, pause(attempt, jitter))
+        }
+    }
+}
+
+/// Time until the next attempt: a second, then four, and so on, each longer by up to a half, so that what was lost
+/// together does not come back together.
+fn pause(attempt: u32, jitter: u8) -> Duration {
+    let seconds = 4_u32.saturating_pow(attempt.saturating_sub(1)).min(64);
+    Duration::from_secs(seconds.into()).mul_f64(1.0 + f64::from(jitter) / 512.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::domain::{Fault, SeededIds};
+    use crate::store::StoreError;
+
+    fn is_retried(error: ServiceError) -> bool {
+        matches!(verdict(error, 1, 0), Completion::Retry(..))
+    }
+
+    #[test]
+    fn what_was_lost_is_tried_again_and_what_would_go_wrong_again_is_not() {
+        let failure = Failure { code: "non_finite".to_owned(), detail: String::new() };
+        let retry_after = Duration::from_secs(1);
+        let lost = [
+            ServiceError::Lost,
+            ServiceError::Stalled,
+            ServiceError::Store(Arc::new(StoreError::Conflict)),
+            ServiceError::Overloaded { retry_after },
+            ServiceError::Changed,
+            ServiceError::Damaged(AdapterId::fresh(&SeededIds::new(1))),
+        ];
+        let hopeless = [
+            ServiceError::Failed(failure),
+            ServiceError::Invalid(vec![Fault::EmptySupport.at("")]),
+            ServiceError::Conflict { code: "adapter_mismatch", detail: String::new() },
+            ServiceError::NotFound("task"),
+            ServiceError::Internal("libtorch".to_owned()),
+        ];
+
+        assert!(lost.into_iter().all(is_retried));
+        assert!(!hopeless.into_iter().any(is_retried));
+    }
+
+    #[test]
+    fn pauses_grow_and_are_never_the_same_for_all() {
+        assert_eq!([1, 2, 3].map(|attempt| pause(attempt, 0).as_secs()), [1, 4, 16]);
+        assert!(pause(1, 0) < pause(1, 255) && pause(1, 255) < Duration::from_millis(1_500));
+        assert!(pause(u32::MAX, 255) < Duration::from_secs(100));
     }
 }

@@ -113,6 +113,27 @@ pub struct Claim {
     pub task: Task,
 }
 
+/// That an adaptation ended, on its way to whoever asked to be told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndNotice {
+    /// Its place among all notices: the same each time that it is taken, and never another's.
+    pub number: i64,
+    /// Whose.
+    pub tenant: TenantId,
+    /// What ended.
+    pub adaptation: AdaptationId,
+    /// What it adapted to; it may be gone.
+    pub task: TaskId,
+    /// How it ended.
+    pub status: AdaptationStatus,
+    /// Version of the adapter that it left.
+    pub version: Option<u32>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// When, on the database's clock.
+    pub ended_at: Timestamp,
+}
+
 /// How a claimed job ended.
 #[derive(Clone, Debug)]
 pub enum Completion {
@@ -124,11 +145,12 @@ pub enum Completion {
     Known(u32),
     /// The job failed for good.
     Failed(Failure),
-    /// The job goes back into the queue (or fails with this, if its attempts are spent).
-    Retry(Failure),
+    /// The job goes back into the queue, to be taken after this pause at the earliest (or fails with this, if its
+    /// attempts are spent).
+    Retry(Failure, Duration),
 }
 
-/// Most times a job is claimed before it fails for good.
+/// Most times a job is claimed before it fails for good, unless an operator puts it back.
 pub const MAX_ATTEMPTS: u32 = 3;
 
 /// Opens the store that the URL names: SQLite's schema is brought up to date first, if the settings say so.
@@ -314,6 +336,24 @@ pub trait Store: Send + Sync {
         promote: Promotion,
         now: Timestamp,
     ) -> Result<Option<Adapter>, StoreError>;
+    /// The jobs that failed last, of all tenants: for operators.
+    async fn list_failed(&self, limit: usize) -> Result<Vec<(TenantId, Adaptation)>, StoreError>;
+    /// Puts a failed job of any tenant back into the queue with fresh attempts, for operators; `None` if there is no
+    /// such job or it has not failed.
+    async fn requeue_adaptation(&self, id: AdaptationId) -> Result<Option<(TenantId, Adaptation)>, StoreError>;
+
+    /// Takes the oldest notices that nobody holds, of all tenants, and holds them for `lease`. A notice is there from
+    /// the moment that its adaptation has ended until it is settled, or for three days; it can be taken more than once.
+    async fn take_notices(&self, limit: usize, lease: Duration) -> Result<Vec<EndNotice>, StoreError>;
+    /// Removes notices that were handed on, by their numbers.
+    async fn settle_notices(&self, numbers: &[i64]) -> Result<(), StoreError>;
+
+    /// Tells the other processes on this database that there is something new: a job, or the end of one. It can be
+    /// lost, and says nothing but "look".
+    async fn hint(&self) -> Result<(), StoreError>;
+    /// Waits until another process hints, or until hints may have been lost. For ever, where there is one process.
+    async fn hinted(&self) -> Result<(), StoreError>;
+
     /// An adapter of a task: the version, or the active one.
     async fn find_adapter(
         &self,

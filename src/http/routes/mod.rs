@@ -83,6 +83,12 @@ pub fn router() -> Router<AppState> {
         .fallback(|| async { Problem::by_status(StatusCode::NOT_FOUND) })
 }
 
+/// The routes of a process that has no others.
+pub fn health_router() -> Router<AppState> {
+    let (router, _) = OpenApiRouter::new().merge(health::router()).split_for_parts();
+    router.fallback(|| async { Problem::by_status(StatusCode::NOT_FOUND) })
+}
+
 /// The contract.
 pub fn openapi() -> OpenApi {
     described().1

@@ -4,8 +4,8 @@ use sqlx::any::AnyRow;
 
 use super::page::Bounds;
 use super::row::{Fields, json, number};
-use super::tasks;
 use super::tx::{SystemTx, TenantTx};
+use super::{outbox, tasks};
 use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Promotion, TaskId, TenantId};
 use crate::store::{Page, StoreError};
 
@@ -90,7 +90,7 @@ pub(super) async fn count_ahead(tx: &mut TenantTx<'_>, adaptation: &Adaptation) 
 /// A worker that holds the job learns of it when it next renews its lease, and can write nothing until then.
 pub(super) async fn cancel(tx: &mut TenantTx<'_>, id: AdaptationId) -> Result<Option<Adaptation>, StoreError> {
     let now = tx.dialect().now(tx).await?;
-    sqlx::query(
+    let done = sqlx::query(
         "UPDATE adaptations SET status = 'cancelled', finished_at = $3, worker = NULL, lease_until = NULL \
          WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
     )
@@ -99,6 +99,9 @@ pub(super) async fn cancel(tx: &mut TenantTx<'_>, id: AdaptationId) -> Result<Op
     .bind(now.millis())
     .execute(&mut **tx)
     .await?;
+    if done.rows_affected() == 1 {
+        outbox::add(tx, &id.to_string()).await?;
+    }
     find(tx, id).await
 }
 

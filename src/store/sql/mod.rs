@@ -14,6 +14,7 @@ mod adaptations;
 mod adapters;
 mod dialect;
 mod events;
+mod outbox;
 mod page;
 mod predictions;
 mod promotions;
@@ -27,10 +28,12 @@ mod tenants;
 mod tx;
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
 use tracing::Instrument;
 
+use self::dialect::postgres::Bell;
 use self::dialect::{Access, Dialect};
 use self::tx::{Scope, SystemTx, TenantTx};
 use super::StoreError;
@@ -43,6 +46,8 @@ pub(super) struct SqlStore {
     writer: AnyPool,
     reader: AnyPool,
     dialect: &'static Dialect,
+    /// Where there can be other processes.
+    bell: Option<Arc<Bell>>,
 }
 
 /// What a transaction does with its connection.
@@ -57,7 +62,8 @@ impl SqlStore {
             Some(("postgres" | "postgresql", _)) => (&dialect::POSTGRES, dialect::postgres::open(config).await?),
             _ => return Ok(None),
         };
-        Ok(Some(Self { writer: pools.writer, reader: pools.reader, dialect }))
+        let bell = dialect.has_roles.then(|| Arc::new(Bell::new(&config.database_url)));
+        Ok(Some(Self { writer: pools.writer, reader: pools.reader, dialect, bell }))
     }
 
     /// Whether the database is this process's own.

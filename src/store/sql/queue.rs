@@ -11,12 +11,15 @@ use sqlx::any::AnyRow;
 
 use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
-use super::{adaptations, adapters, events, promotions, tasks};
+use super::{adaptations, adapters, events, outbox, promotions, tasks};
 use crate::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, Promotion, Task, TaskId, TenantId,
     Timestamp,
 };
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
+
+/// Most jobs that one claim fails; the next claims fail the rest.
+const MOST_SPENT: u32 = 100;
 
 pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
     let now = tx.dialect().now(&mut tx).await?;
@@ -44,24 +47,31 @@ pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -
     Ok(task.map(|task| Claim { tenant, adaptation, task }))
 }
 
-/// Fails the jobs whose last attempt was lost with its worker.
+/// Fails the jobs whose last attempt was lost with its worker: one that kills whoever takes it ends here.
 async fn fail_spent(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    let statement = format!(
+        "SELECT a.id FROM adaptations AS a \
+         WHERE a.status = 'running' AND a.lease_until < $1 AND a.attempt >= a.last_attempt LIMIT {MOST_SPENT}{}",
+        tx.dialect().lock_free_job
+    );
+    let spent: Vec<String> =
+        sqlx::query_scalar(AssertSqlSafe(statement)).bind(now.millis()).fetch_all(&mut **tx).await?;
     let failure = Failure {
         code: "lease_expired".to_owned(),
         detail: format!("no worker finished it in {MAX_ATTEMPTS} attempts; try a smaller support set"),
     };
-    let statement = format!(
-        "UPDATE adaptations SET status = 'failed', failure = $3, finished_at = $1, worker = NULL, lease_until = NULL \
-         WHERE id IN (SELECT a.id FROM adaptations AS a \
-         WHERE a.status = 'running' AND a.lease_until < $1 AND a.attempt >= $2{})",
-        tx.dialect().lock_free_job
-    );
-    sqlx::query(AssertSqlSafe(statement))
+    for id in spent {
+        sqlx::query(
+            "UPDATE adaptations SET status = 'failed', failure = $3, finished_at = $2, worker = NULL, \
+             lease_until = NULL WHERE id = $1",
+        )
+        .bind(&id)
         .bind(now.millis())
-        .bind(i64::from(MAX_ATTEMPTS))
         .bind(json(&failure))
         .execute(&mut **tx)
         .await?;
+        outbox::add(tx, &id).await?;
+    }
     Ok(())
 }
 
@@ -69,15 +79,12 @@ async fn fail_spent(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<(), StoreEr
 async fn next(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<(TenantId, AdaptationId)>, StoreError> {
     let statement = format!(
         "SELECT a.tenant_id, a.id FROM adaptations AS a JOIN tenants AS t ON t.id = a.tenant_id \
-         WHERE a.status = 'queued' OR (a.status = 'running' AND a.lease_until < $1 AND a.attempt < $2) \
+         WHERE (a.status = 'queued' AND a.not_before <= $1) \
+         OR (a.status = 'running' AND a.lease_until < $1 AND a.attempt < a.last_attempt) \
          ORDER BY t.turn, a.created_at, a.id LIMIT 1{}",
         tx.dialect().lock_free_job
     );
-    let row = sqlx::query(AssertSqlSafe(statement))
-        .bind(now.millis())
-        .bind(i64::from(MAX_ATTEMPTS))
-        .fetch_optional(&mut **tx)
-        .await?;
+    let row = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_optional(&mut **tx).await?;
     row.map(|row| {
         let fields = Fields { table: "adaptations", row: &row };
         Ok((fields.parse("tenant_id")?, fields.parse("id")?))
@@ -111,6 +118,7 @@ struct Held {
     task: TaskId,
     id: AdaptationId,
     attempt: u32,
+    last_attempt: u32,
     promote: Promotion,
 }
 
@@ -125,18 +133,22 @@ pub(super) async fn complete(
     let is_ours = match completion {
         Completion::Adapted(adapter, blob) => succeed(tx, &held, *adapter, &blob, now).await?,
         Completion::Known(version) => succeed_with(tx, &held, version, now).await?,
-        Completion::Retry(_) if attempt < MAX_ATTEMPTS => put_back(tx, &held, now).await?,
-        Completion::Retry(failure) | Completion::Failed(failure) => {
-            end(tx, &held, AdaptationStatus::Failed, Some(now), Some(&failure)).await?
+        Completion::Retry(_, pause) if attempt < held.last_attempt => put_back(tx, &held, now, pause).await?,
+        Completion::Retry(failure, _) | Completion::Failed(failure) => {
+            end(tx, &held, AdaptationStatus::Failed, now, Some(&failure)).await?
         }
     };
-    if is_ours { adaptations::find(tx, id).await } else { Ok(None) }
+    if !is_ours {
+        return Ok(None);
+    }
+    outbox::add(tx, &id.to_string()).await?;
+    adaptations::find(tx, id).await
 }
 
 /// The job, if this attempt holds it at the moment; it is not locked yet.
 async fn held(tx: &mut TenantTx<'_>, id: AdaptationId, attempt: u32) -> Result<Option<Held>, StoreError> {
     let row = sqlx::query(
-        "SELECT task_id, promote, promotion FROM adaptations \
+        "SELECT task_id, promote, promotion, last_attempt FROM adaptations \
          WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
     )
     .bind(tx.tenant())
@@ -146,17 +158,19 @@ async fn held(tx: &mut TenantTx<'_>, id: AdaptationId, attempt: u32) -> Result<O
     .await?;
     let read = |row: AnyRow| {
         let fields = Fields { table: "adaptations", row: &row };
-        Ok(Held { task: fields.parse("task_id")?, id, attempt, promote: adaptations::promotion(&fields)? })
+        let (task, promote) = (fields.parse("task_id")?, adaptations::promotion(&fields)?);
+        Ok(Held { task, id, attempt, last_attempt: fields.number("last_attempt")?, promote })
     };
     row.map(read).transpose()
 }
 
-/// Ends the attempt if it still holds the job. This is the fence: nothing is written before it or without it.
+/// Ends the attempt if it still holds the job. This and [`put_back`] are the fence: nothing is written before them or
+/// without them.
 async fn end(
     tx: &mut TenantTx<'_>,
     held: &Held,
     status: AdaptationStatus,
-    finished_at: Option<Timestamp>,
+    now: Timestamp,
     failure: Option<&Failure>,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query(
@@ -167,20 +181,30 @@ async fn end(
     .bind(held.id.to_string())
     .bind(i64::from(held.attempt))
     .bind(status.name())
-    .bind(finished_at.map(Timestamp::millis))
+    .bind(now.millis())
     .bind(failure.map(json))
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Puts the job back into the queue.
-async fn put_back(tx: &mut TenantTx<'_>, held: &Held, now: Timestamp) -> Result<bool, StoreError> {
-    let status = AdaptationStatus::Queued;
-    if !end(tx, held, status, None, None).await? {
+/// Lets the job wait again, at least for `pause`, if this attempt still holds it.
+async fn put_back(tx: &mut TenantTx<'_>, held: &Held, now: Timestamp, pause: Duration) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE adaptations SET status = 'queued', not_before = $4, worker = NULL, lease_until = NULL \
+         WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
+    )
+    .bind(tx.tenant())
+    .bind(held.id.to_string())
+    .bind(i64::from(held.attempt))
+    .bind(now.millis().saturating_add(number(pause.as_millis())))
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
         return Ok(false);
     }
-    events::note(tx, held.id, &News::Status { status, attempt: held.attempt }, now).await?;
+    let news = News::Status { status: AdaptationStatus::Queued, attempt: held.attempt };
+    events::note(tx, held.id, &news, now).await?;
     Ok(true)
 }
 
@@ -192,7 +216,7 @@ async fn succeed(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(mut task) = tasks::find_locked(tx, held.task).await? else { return Ok(false) };
-    if !end(tx, held, AdaptationStatus::Succeeded, Some(now), None).await? {
+    if !end(tx, held, AdaptationStatus::Succeeded, now, None).await? {
         return Ok(false);
     }
     let known = adapters::find_from(tx, held.task, &adapter.origin()).await?;
@@ -208,7 +232,7 @@ async fn succeed(
 /// As [`succeed`], with an adapter that is there.
 async fn succeed_with(tx: &mut TenantTx<'_>, held: &Held, version: u32, now: Timestamp) -> Result<bool, StoreError> {
     let Some(task) = tasks::find_locked(tx, held.task).await? else { return Ok(false) };
-    if !end(tx, held, AdaptationStatus::Succeeded, Some(now), None).await? {
+    if !end(tx, held, AdaptationStatus::Succeeded, now, None).await? {
         return Ok(false);
     }
     leave(tx, held, task, version, false, now).await
@@ -234,4 +258,46 @@ async fn leave(
         .execute(&mut **tx)
         .await?;
     Ok(true)
+}
+
+/// Puts a job that has failed back into the queue, with as many attempts as a new one; none if it has not failed.
+pub(super) async fn requeue(
+    mut tx: SystemTx<'_>,
+    id: AdaptationId,
+) -> Result<Option<(TenantId, Adaptation)>, StoreError> {
+    let now = tx.dialect().now(&mut tx).await?;
+    let statement =
+        format!("SELECT * FROM adaptations WHERE id = $1 AND status = 'failed'{}", tx.dialect().lock_free_row);
+    let row = sqlx::query(AssertSqlSafe(statement)).bind(id.to_string()).fetch_optional(&mut *tx).await?;
+    let Some((tenant, failed)) = row.as_ref().map(of_tenant).transpose()? else { return Ok(None) };
+    sqlx::query(
+        "UPDATE adaptations SET status = 'queued', failure = NULL, finished_at = NULL, not_before = 0, \
+         last_attempt = attempt + $2 WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .bind(i64::from(MAX_ATTEMPTS))
+    .execute(&mut *tx)
+    .await?;
+    let mut tx = tx.enter(tenant).await?;
+    // Its end was told from its row, which has it no more.
+    let end = News::Done { status: failed.status, version: None, error: failed.failure };
+    events::note(&mut tx, id, &end, failed.finished_at.unwrap_or(now)).await?;
+    let news = News::Status { status: AdaptationStatus::Queued, attempt: failed.attempt };
+    events::note(&mut tx, id, &news, now).await?;
+    Ok(adaptations::find(&mut tx, id).await?.map(|back| (tenant, back)))
+}
+
+/// The jobs that failed last, of all tenants.
+pub(super) async fn failed(tx: &mut SystemTx<'_>, limit: usize) -> Result<Vec<(TenantId, Adaptation)>, StoreError> {
+    let rows =
+        sqlx::query("SELECT * FROM adaptations WHERE status = 'failed' ORDER BY finished_at DESC, id DESC LIMIT $1")
+            .bind(number(limit))
+            .fetch_all(&mut **tx)
+            .await?;
+    rows.iter().map(of_tenant).collect()
+}
+
+fn of_tenant(row: &AnyRow) -> Result<(TenantId, Adaptation), StoreError> {
+    let fields = Fields { table: "adaptations", row };
+    Ok((fields.parse("tenant_id")?, adaptations::adaptation(row)?))
 }

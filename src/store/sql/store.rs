@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use super::dialect::Access;
 use super::tx::Scope;
 use super::{
-    SqlStore, adaptations, adapters, events, predictions, promotions, queue, requests, support, tasks, tenants,
+    SqlStore, adaptations, adapters, events, outbox, predictions, promotions, queue, requests, support, tasks, tenants,
 };
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
     AdapterOrigin, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation, SavedResponse,
     StoredPrediction, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
 };
-use crate::store::{Added, Claim, Completion, Page, RequestTimes, Store, StoreError};
+use crate::store::{Added, Claim, Completion, EndNotice, Page, RequestTimes, Store, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -246,6 +246,46 @@ impl Store for SqlStore {
             Box::pin(async move { promotions::import(&mut tx, adapter, &blob, promote, now).await })
         })
         .await
+    }
+
+    async fn list_failed(&self, limit: usize) -> Answer<Vec<(TenantId, Adaptation)>> {
+        self.across(Access::Read, Scope::Queue, move |mut tx| {
+            Box::pin(async move { queue::failed(&mut tx, limit).await })
+        })
+        .await
+    }
+
+    async fn requeue_adaptation(&self, id: AdaptationId) -> Answer<Option<(TenantId, Adaptation)>> {
+        self.across(Access::Write, Scope::Queue, move |tx| Box::pin(queue::requeue(tx, id))).await
+    }
+
+    async fn take_notices(&self, limit: usize, lease: Duration) -> Answer<Vec<EndNotice>> {
+        self.across(Access::Write, Scope::Queue, move |mut tx| {
+            Box::pin(async move { outbox::take(&mut tx, limit, lease).await })
+        })
+        .await
+    }
+
+    async fn settle_notices(&self, numbers: &[i64]) -> Answer<()> {
+        let numbers = numbers.to_vec();
+        self.across(Access::Write, Scope::Queue, move |mut tx| {
+            Box::pin(async move { outbox::settle(&mut tx, &numbers).await })
+        })
+        .await
+    }
+
+    async fn hint(&self) -> Answer<()> {
+        match &self.bell {
+            Some(bell) => bell.ring(&self.writer).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn hinted(&self) -> Answer<()> {
+        match &self.bell {
+            Some(bell) => bell.heard().await,
+            None => std::future::pending().await,
+        }
     }
 
     async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Adapter>> {

@@ -110,7 +110,11 @@ async fn work(store: Arc<dyn Store>) {
             assert!(store.note_phase(claim.tenant, id, attempt, phase).await.unwrap());
         }
         let lost = Failure { code: "lost".to_owned(), detail: "lost".to_owned() };
-        store.complete_adaptation(claim.tenant, id, attempt, Completion::Retry(lost)).await.unwrap().unwrap();
+        store
+            .complete_adaptation(claim.tenant, id, attempt, Completion::Retry(lost, Duration::ZERO))
+            .await
+            .unwrap()
+            .unwrap();
     }
 }
 

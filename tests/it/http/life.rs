@@ -117,7 +117,10 @@ async fn a_request_under_way_is_answered_during_a_stop() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(http::serve(listener, app.router.clone(), async { stopped.await.unwrap() }));
+    let router = app.router.clone();
+    let serving = tokio::spawn(async move {
+        http::serve(listener, router, &HttpConfig::default(), async { stopped.await.unwrap() }).await
+    });
 
     let mut client = TcpStream::connect(address).await.unwrap();
     let request = format!(

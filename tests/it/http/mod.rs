@@ -12,6 +12,7 @@ mod events;
 mod feedback;
 mod idempotency;
 mod life;
+mod listen;
 mod malformed;
 mod predictions;
 pub mod samples;

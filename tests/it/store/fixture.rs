@@ -173,6 +173,13 @@ impl Fixture {
             .unwrap();
     }
 
+    /// As if the time had passed for which retried jobs pause and taken notices are held.
+    pub async fn end_pauses(&self) {
+        let mut raw = self.raw().await;
+        sqlx::query("UPDATE adaptations SET not_before = 1").execute(&mut raw).await.unwrap();
+        sqlx::query("UPDATE outbox SET taken_until = 1").execute(&mut raw).await.unwrap();
+    }
+
     /// What an adaptation to `support_hash` leaves.
     pub fn adapted(&self, task: TaskId, support_hash: &str, bytes: &[u8]) -> (Adapter, AdapterBlob) {
         let blob = AdapterBlob::new(bytes.to_vec());

@@ -6,9 +6,11 @@
 mod adapters;
 mod cancellation;
 mod fixture;
+mod interleavings;
 mod isolation;
 mod model;
 mod opening;
+mod outbox;
 mod queue;
 mod requests;
 mod row_level;
@@ -97,6 +99,14 @@ stories! {
         one_changed_byte_is_detected,
         a_changed_length_is_detected,
         adapters_are_listed_newest_first;
+    interleavings:
+        random_interleavings_agree_with_a_model;
+    outbox:
+        every_end_leaves_one_notice,
+        a_retried_job_leaves_no_notice_and_waits_out_its_pause,
+        a_notice_comes_again_until_it_is_settled,
+        an_operator_puts_a_failed_job_back,
+        a_hint_reaches_the_other_processes_on_the_database;
     isolation:
         another_tenant_sees_and_changes_nothing;
     model:

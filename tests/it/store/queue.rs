@@ -1,6 +1,7 @@
 //! The queue of adaptations.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use imprint::domain::{AdaptationId, AdaptationPhase, AdaptationStatus, Failure, News, TaskId};
 use imprint::store::{Completion, MAX_ATTEMPTS, StoreError};
@@ -60,7 +61,7 @@ pub async fn a_lost_job_is_claimed_again_and_its_old_attempt_fenced_out(fixture:
     assert!(!fixture.store.renew_lease(tenant, lost.adaptation.id, 1, LEASE).await.unwrap());
     assert_eq!(fixture.complete(&lost, success(fixture, task)).await, None);
     assert_eq!(fixture.complete(&lost, Completion::Failed(failure("late"))).await, None);
-    assert_eq!(fixture.complete(&lost, Completion::Retry(failure("late"))).await, None);
+    assert_eq!(fixture.complete(&lost, Completion::Retry(failure("late"), Duration::ZERO)).await, None);
     assert_eq!(fixture.store.find_adapter(tenant, task, Some(1)).await.unwrap(), None);
     let done = fixture.complete(&taken_over, success(fixture, task)).await.unwrap();
     assert_eq!((done.status, done.version), (AdaptationStatus::Succeeded, Some(1)));
@@ -120,12 +121,12 @@ pub async fn a_retried_job_waits_again_until_its_attempts_are_spent(fixture: &Fi
     fixture.submit(tenant, task).await;
     for _ in 1..MAX_ATTEMPTS {
         let claim = fixture.claim().await.unwrap();
-        let waiting = fixture.complete(&claim, Completion::Retry(failure("memory"))).await.unwrap();
+        let waiting = fixture.complete(&claim, Completion::Retry(failure("memory"), Duration::ZERO)).await.unwrap();
         assert_eq!((waiting.status, waiting.failure, waiting.finished_at), (AdaptationStatus::Queued, None, None));
     }
 
     let last = fixture.claim().await.unwrap();
-    let ended = fixture.complete(&last, Completion::Retry(failure("memory"))).await.unwrap();
+    let ended = fixture.complete(&last, Completion::Retry(failure("memory"), Duration::ZERO)).await.unwrap();
 
     assert_eq!((ended.status, ended.failure), (AdaptationStatus::Failed, Some(failure("memory"))));
     assert!(fixture.claim().await.is_none());

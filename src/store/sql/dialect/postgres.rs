@@ -9,7 +9,9 @@
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
-use sqlx::{AnyConnection, AssertSqlSafe, Executor, Row};
+use sqlx::postgres::PgListener;
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Executor, Row};
+use tokio::sync::Mutex;
 
 use super::{Access, Dialect, Pools};
 use crate::config::StoreConfig;
@@ -26,6 +28,7 @@ pub(in crate::store::sql) static POSTGRES: Dialect = Dialect {
     // Not FOR UPDATE: rows that point at this one may come meanwhile.
     lock: " FOR NO KEY UPDATE",
     lock_free_job: " FOR UPDATE OF a SKIP LOCKED",
+    lock_free_row: " FOR UPDATE SKIP LOCKED",
     // Not now(), which stands still from the transaction's start.
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
     has_roles: true,
@@ -58,6 +61,46 @@ async fn prepare(db: &mut AnyConnection, statement_timeout_ms: u64) -> Result<()
     );
     db.execute(AssertSqlSafe(settings)).await?;
     Ok(())
+}
+
+/// How processes on one database tell each other to look again, by `NOTIFY`.
+///
+/// A notification is a hint: it says nothing, and one that is lost costs the time until the next poll. Postgres makes
+/// commits that notify wait for each other, so it is sent alone, outside of every transaction that matters.
+#[derive(Debug)]
+pub(in crate::store::sql) struct Bell {
+    url: String,
+    /// On a connection of its own, once somebody listens.
+    listener: Mutex<Option<PgListener>>,
+}
+
+const CHANNEL: &str = "imprint";
+
+impl Bell {
+    pub(in crate::store::sql) fn new(url: &str) -> Self {
+        Self { url: url.to_owned(), listener: Mutex::new(None) }
+    }
+
+    pub(in crate::store::sql) async fn ring(&self, pool: &AnyPool) -> Result<(), StoreError> {
+        sqlx::query(AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).execute(pool).await?;
+        Ok(())
+    }
+
+    /// Returns when it rings, and when the connection was lost, since it may have rung meanwhile.
+    pub(in crate::store::sql) async fn heard(&self) -> Result<(), StoreError> {
+        let mut kept = self.listener.lock().await;
+        let mut listener = if let Some(listener) = kept.take() {
+            listener
+        } else {
+            let mut listener = PgListener::connect(&self.url).await?;
+            listener.listen(CHANNEL).await?;
+            listener
+        };
+        // None: it lost its connection and has a new one. On an error, the next call makes one.
+        listener.try_recv().await?;
+        *kept = Some(listener);
+        Ok(())
+    }
 }
 
 /// The words by which a transaction says whose rows it is about.
