@@ -242,6 +242,8 @@ fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
         | ServiceError::Stalled
         | ServiceError::Store(_)
         | ServiceError::Overloaded { .. }
+        | ServiceError::Crowded { .. }
+        | ServiceError::Late
         | ServiceError::Changed
         | ServiceError::Damaged(_)
         | ServiceError::Unauthenticated) => {
@@ -283,6 +285,7 @@ mod tests {
             ServiceError::Stalled,
             ServiceError::Store(Arc::new(StoreError::Conflict)),
             ServiceError::Overloaded { retry_after },
+            ServiceError::Late,
             ServiceError::Changed,
             ServiceError::Damaged(AdapterId::fresh(&SeededIds::new(1))),
         ];
