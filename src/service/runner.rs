@@ -243,10 +243,12 @@ fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
         | ServiceError::Store(_)
         | ServiceError::Overloaded { .. }
         | ServiceError::Crowded { .. }
+        | ServiceError::Limited { .. }
         | ServiceError::Late
         | ServiceError::Changed
         | ServiceError::Damaged(_)
-        | ServiceError::Unauthenticated) => {
+        | ServiceError::Unauthenticated
+        | ServiceError::Forbidden { .. }) => {
             warn!(error = %lost, "an attempt was lost");
             let failure = Failure {
                 code: "lost".to_owned(),
