@@ -226,6 +226,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Following {
     }
 }
 
+/// Longest deadline, in milliseconds: what a signed 32-bit number holds.
+const LONGEST_DEADLINE: u32 = 2_147_483_647;
+
 /// `X-Request-Timeout-Ms`: how long the answer is of use, from now on.
 pub struct Deadline(pub Option<Instant>);
 
@@ -234,8 +237,10 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get("x-request-timeout-ms") else { return Ok(Self(None)) };
-        let millis = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok()).ok_or_else(|| {
-            let detail = "send a whole number of milliseconds".to_owned();
+        let read =
+            |text: &str| text.trim().parse::<u32>().ok().filter(|millis| (1..=LONGEST_DEADLINE).contains(millis));
+        let millis = value.to_str().ok().and_then(read).ok_or_else(|| {
+            let detail = format!("send a whole number of milliseconds, 1 to {LONGEST_DEADLINE}");
             Problem::malformed("invalid_header", "X-Request-Timeout-Ms", detail)
         })?;
         Ok(Self(Some(Instant::now() + Duration::from_millis(millis.into()))))

@@ -64,7 +64,7 @@ impl PredictedBody {
     post, path = "/v1/tasks/{task}/predict", tag = "predict",
     params(
         ("task" = String, Path, description = "The task's id"),
-        ("X-Request-Timeout-Ms" = Option<u32>, Header, description = "After so long the answer is of no use: 504")
+        ("X-Request-Timeout-Ms" = Option<u32>, Header, minimum = 1, description = "After so long the answer is of no use: 504")
     ),
     request_body = PredictBody,
     responses((status = 200, body = PredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
@@ -129,7 +129,7 @@ struct AdaptPredictedBody {
 /// Adapts and predicts in one call; nothing is stored.
 #[utoipa::path(
     post, path = "/v1/adapt-predict", tag = "predict",
-    params(("X-Request-Timeout-Ms" = Option<u32>, Header, description = "After so long the answer is of no use: 504")),
+    params(("X-Request-Timeout-Ms" = Option<u32>, Header, minimum = 1, description = "After so long the answer is of no use: 504")),
     request_body(content = AdaptPredictBody, example = json!({
         "base_model": "sinusoid",
         "support": [{"input": [0.5], "value": 1.2}, {"input": [1.5], "value": 2.4}, {"input": [-2.0], "value": -2.3}],

@@ -77,6 +77,11 @@ fn headers(tasks: &Tasks) -> Vec<Case> {
         let case = form("POST", &format!("{}/adaptations", tasks.open), "invalid_header", "Prefer");
         cases.push(Case { what: format!("Prefer: {value}"), headers: vec![("prefer", value.to_owned())], ..case });
     }
+    for value in ["0", "-1", "1.5", "soon", "2147483648"] {
+        let case = form("POST", &format!("{}/predict", tasks.open), "invalid_header", "X-Request-Timeout-Ms");
+        let headers = vec![("x-request-timeout-ms", value.to_owned())];
+        cases.push(Case { what: format!("X-Request-Timeout-Ms: {value}"), headers, ..case });
+    }
     for value in ["1", "\"x\"", "W/\"1\"", "\"1\", \"2\"", "\"\"", "\"-1\"", "\""] {
         let case = form("PATCH", &tasks.open, "invalid_header", "If-Match");
         cases.push(Case { what: format!("If-Match: {value}"), headers: vec![("if-match", value.to_owned())], ..case });
