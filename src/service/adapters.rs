@@ -1,7 +1,5 @@
 //! Adapters: their versions, their bytes, and which one answers.
 
-use std::sync::Arc;
-
 use super::{Result, Service, ServiceError};
 use crate::domain::{
     Adapter, AdapterBlob, AdapterId, BaseModel, Fault, Kind, Promotion, Recipe, Rows, Task, TaskId, TenantId, hex,
@@ -167,8 +165,7 @@ impl Service {
             let blob = self.store.load_adapter(tenant, adapter.id).await?;
             blob.ok_or(ServiceError::NotFound("adapter"))
         };
-        // All who waited for one load share its error.
-        self.adapters.try_get_with(adapter.id, load).await.map_err(|shared: Arc<ServiceError>| (*shared).clone())
+        self.adapters.get(adapter.id, load).await
     }
 }
 

@@ -18,6 +18,7 @@ pub mod keys;
 mod pace;
 mod predictions;
 mod requests;
+mod residency;
 mod runner;
 mod tasks;
 
@@ -29,11 +30,12 @@ use moka::future::Cache;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 
 use crate::config::ServiceConfig;
-use crate::domain::{AdapterBlob, AdapterId, BaseModel, Clock, Fault, IdSource, KeyId, KeyRecord, TenantId};
+use crate::domain::{BaseModel, Clock, Fault, IdSource, KeyId, KeyRecord, TenantId};
 use crate::engine::Engine;
 use crate::store::Store;
 use allowances::{Allowances, TenantLimits};
 use pace::Pace;
+use residency::Residency;
 
 pub use adaptations::NewAdaptation;
 pub use adapters::{ImportAdapter, Verified};
@@ -66,8 +68,8 @@ pub struct Service {
     config: Arc<ServiceConfig>,
     /// Requests whose inputs may be decoded at the same time.
     decoders: Arc<Semaphore>,
-    /// Bytes of adapters, which never change; many misses for one adapter are one load.
-    adapters: Cache<AdapterId, AdapterBlob>,
+    /// Bytes of adapters.
+    adapters: Residency,
     /// Records of keys, for a short while.
     keys: Cache<KeyId, KeyRecord>,
     /// The tenant of an open server, once it is known.
@@ -117,10 +119,7 @@ impl Service {
     ) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoders = if config.decoders == 0 { cores } else { config.decoders };
-        let adapters = Cache::builder()
-            .weigher(|_, blob: &AdapterBlob| u32::try_from(blob.bytes().len()).unwrap_or(u32::MAX))
-            .max_capacity(config.adapter_cache_mib << 20)
-            .build();
+        let adapters = Residency::new(config.adapter_cache_mib << 20);
         Self {
             store,
             engine,

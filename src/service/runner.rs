@@ -12,7 +12,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationPhase, Adapter, AdapterId, AdapterOrigin, Failure, Quality, SupportId, Timestamp,
+    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Quality, SupportId, Timestamp,
 };
 use crate::engine::{Adapted, EngineError, Origin};
 use crate::store::{Claim, Completion};
@@ -140,8 +140,14 @@ impl Service {
                 },
             }
         };
+        let made = match &completion {
+            Completion::Adapted(adapter, blob) => Some((adapter.id, blob.clone())),
+            Completion::Failed(_) | Completion::Retry(_) => None,
+        };
         match self.store.complete_adaptation(claim.tenant, id, attempt, completion).await {
             Ok(Some(adaptation)) => {
+                self.keep(&claim, &adaptation, made).await;
+                metrics::counter!("imprint_adaptations_total", "status" => adaptation.status.name()).increment(1);
                 self.note_pace(&adaptation);
                 info!(status = adaptation.status.name(), "adaptation ended");
             }
@@ -150,6 +156,17 @@ impl Service {
             Err(error) => error!(%error, "the end of an adaptation could not be stored"),
         }
         self.announce();
+    }
+
+    /// Holds the adapter in memory for the first prediction, if it is the one that the store took: the same support set
+    /// may have had one before.
+    async fn keep(&self, claim: &Claim, ended: &Adaptation, made: Option<(AdapterId, AdapterBlob)>) {
+        let Some((id, blob)) = made else { return };
+        if let Ok(Some(stored)) = self.store.find_adapter(claim.tenant, ended.task, ended.version).await
+            && stored.id == id
+        {
+            self.adapters.keep(id, blob).await;
+        }
     }
 
     fn note_pace(&self, ended: &Adaptation) {

@@ -5,10 +5,15 @@ use serde_json::{Map, Value};
 use super::examples::Checked;
 use super::inputs::{check_count, check_name};
 use super::{Given, GivenExample, Page, Result, Service, ServiceError};
-use crate::domain::{BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId};
+use crate::domain::{
+    Adapter, BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId,
+};
 
 /// Longest metadata, in bytes of JSON.
 const METADATA_LIMIT: usize = 16 << 10;
+
+/// Adapters that are looked up at a time when a task is deleted.
+const ADAPTERS_A_PAGE: usize = 100;
 
 /// A task as a caller asks for it.
 #[derive(Clone, Debug)]
@@ -136,7 +141,22 @@ impl Service {
 
     /// Removes a task and all that belongs to it.
     pub async fn delete_task(&self, tenant: TenantId, task: TaskId) -> Result<()> {
-        if self.store.delete_task(tenant, task).await? { Ok(()) } else { Err(ServiceError::NotFound("task")) }
+        let mut adapters: Vec<Adapter> = Vec::new();
+        loop {
+            let before = adapters.last().map(|adapter| adapter.version);
+            let page = self.store.list_adapters(tenant, task, before, ADAPTERS_A_PAGE).await?;
+            if page.is_empty() {
+                break;
+            }
+            adapters.extend(page);
+        }
+        if !self.store.delete_task(tenant, task).await? {
+            return Err(ServiceError::NotFound("task"));
+        }
+        for adapter in adapters {
+            self.adapters.forget(adapter.id).await;
+        }
+        Ok(())
     }
 
     pub(super) async fn found_task(&self, tenant: TenantId, task: TaskId) -> Result<Task> {
