@@ -28,6 +28,24 @@ async fn adapting_for_one_request_answers_and_stores_nothing() {
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_after_the_callers_deadline_is_504_and_a_malformed_deadline_400() {
+    let app = TestApp::start().await;
+    let by = async |deadline: &'static str| {
+        app.call("POST", "/v1/adapt-predict")
+            .header("x-request-timeout-ms", deadline)
+            .json(&adapt_predict())
+            .send()
+            .await
+    };
+
+    by("0").await.problem(504, "deadline");
+    by("60000").await.ok(200);
+    let malformed = by("soon").await.problem(400, "invalid_header");
+
+    assert_eq!(malformed["errors"][0]["pointer"], "X-Request-Timeout-Ms");
+}
+
 async fn base_of(app: &TestApp) -> Value {
     let base = app.get("/v1/base-models/plane").await.ok(200);
     json!({"name": base["name"], "sha256": base["sha256"]})
