@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: business rules. A command reads its flags, puts the layers together and runs them.
 
+mod bench;
 mod eval;
 mod health;
 mod jobs;
@@ -38,6 +39,7 @@ enum Command {
     Train(train::Train),
     Eval(eval::Eval),
     Search(search::Search),
+    Bench(bench::Bench),
     /// Prints the OpenAPI document.
     Openapi,
 }
@@ -57,6 +59,9 @@ pub enum CliError {
     /// No runtime.
     #[error("start the runtime: {0}")]
     Runtime(std::io::Error),
+    /// Metrics cannot be counted.
+    #[error("metrics: {0}")]
+    Metrics(#[from] metrics_exporter_prometheus::BuildError),
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] crate::engine::StartError),
@@ -88,6 +93,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
         Command::Search(search) => search.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Openapi => {
             let document = crate::http::openapi().to_pretty_json();
             out::line(document.map_err(|error| CliError::Usage(error.to_string()))?);

@@ -67,6 +67,34 @@ pub fn scores(
 }
 
 /// Lets `draw` paint a white picture and writes it as a PNG.
+/// Requests a second, and latencies in milliseconds, against the number of tenants: `[tenants, per second, p50, p99]`.
+pub fn throughput(points: &[[f64; 4]], path: &Path) -> Result<(), CliError> {
+    save((2 * PANEL, HEIGHT), path, |pixels| draw_throughput(points, pixels))
+}
+
+fn draw_throughput(points: &[[f64; 4]], pixels: &mut [u8]) -> Drawn {
+    let root = BitMapBackend::with_buffer(pixels, (2 * PANEL, HEIGHT)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let areas = root.split_evenly((1, 2));
+    let tenants = |pick: fn(f64, f64) -> f64, start: f64| points.iter().map(|point| point[0]).fold(start, pick);
+    let (few, many) = (tenants(f64::min, f64::INFINITY) * 0.8, tenants(f64::max, 1.0) * 1.25);
+    for (area, title, curves) in [(&areas[0], "requests a second", &[1usize][..]), (&areas[1], "ms: p50, p99", &[2, 3])]
+    {
+        let highest = points.iter().flat_map(|point| curves.iter().map(|&curve| point[curve])).fold(1e-3, f64::max);
+        let mut builder = ChartBuilder::on(area);
+        builder.margin(12).x_label_area_size(44).y_label_area_size(64);
+        let mut chart = builder.build_cartesian_2d((few..many).log_scale(), 0.0..highest * 1.1)?;
+        chart.configure_mesh().x_desc("tenants").y_desc(title).label_style(("sans-serif", 14)).draw()?;
+        for (&curve, color) in curves.iter().zip([BLUE, RED]) {
+            let line = || points.iter().map(|point| (point[0], point[curve]));
+            chart.draw_series(LineSeries::new(line(), color))?;
+            chart.draw_series(line().map(|point| Circle::new(point, 4, color.filled())))?;
+        }
+    }
+    root.present()?;
+    Ok(())
+}
+
 fn save(size: (u32, u32), path: &Path, draw: impl FnOnce(&mut [u8]) -> Drawn) -> Result<(), CliError> {
     // A font that is registered already is the same one.
     let _ = register_font("sans-serif", FontStyle::Normal, FONT);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
@@ -50,12 +51,13 @@ impl Serve {
     /// Serves until a signal.
     pub fn run(self) -> Result<(), CliError> {
         telemetry::start(&self.log).map_err(CliError::Usage)?;
+        let metrics = telemetry::count()?;
         // Before any thread that could use libtorch: it may open the CUDA library.
         let engine = Engine::start(&self.engine)?;
-        super::runtime()?.block_on(self.serve(engine))
+        super::runtime()?.block_on(self.serve(engine, metrics))
     }
 
-    async fn serve(mut self, engine: Engine) -> Result<(), CliError> {
+    async fn serve(mut self, engine: Engine, metrics: PrometheusHandle) -> Result<(), CliError> {
         if self.role == Role::Api {
             self.service.runners = 0;
         }
@@ -66,6 +68,13 @@ impl Serve {
             TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| CliError::Listen(self.http.listen, error))?;
         let runners = Runners::start(&service);
+        if let Some(address) = self.http.admin_listen {
+            let listener = TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?;
+            let admin = http::admin(move || metrics.render());
+            // Until the very end: the last minutes are the ones that are asked about.
+            let config = self.http.clone();
+            tokio::spawn(async move { http::serve(listener, admin, &config, std::future::pending()).await });
+        }
         let bases: Vec<&str> = service.base_models().iter().map(|base| base.manifest.name.as_str()).collect();
         info!(base_models = bases.join(","), store = self.store.shown_url(), "ready");
         out::note(format!("imprint serves on http://{address}"));

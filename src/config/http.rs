@@ -11,6 +11,10 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
 
+    /// Address and port for the operator's eyes only, with `/metrics`; not opened by default.
+    #[arg(long, env = "IMPRINT_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+
     /// Largest request body, in bytes.
     #[arg(long, env = "IMPRINT_MAX_BODY_BYTES", default_value_t = 16 << 20)]
     pub max_body_bytes: usize,
@@ -58,6 +62,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            admin_listen: None,
             max_body_bytes: 16 << 20,
             max_requests: 512,
             max_streams: 1024,

@@ -11,6 +11,7 @@ mod events;
 mod extract;
 mod idempotency;
 mod listen;
+mod measure;
 mod object;
 mod page;
 mod problem;
@@ -39,6 +40,7 @@ use crate::domain::{IdSource, hex};
 use crate::service::Service;
 
 pub use listen::serve;
+pub use measure::admin;
 pub use routes::openapi;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -73,6 +75,7 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(places, admission::admit))
         .layer(from_fn(problem::render))
+        .layer(from_fn(measure::count))
         .layer(TraceLayer::new_for_http().make_span_with(request_span).on_response(answered).on_failure(()))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))

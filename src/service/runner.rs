@@ -142,11 +142,11 @@ impl Service {
         };
         let made = match &completion {
             Completion::Adapted(adapter, blob) => Some((adapter.id, blob.clone())),
-            Completion::Failed(_) | Completion::Retry(_) => None,
+            Completion::Known(_) | Completion::Failed(_) | Completion::Retry(..) => None,
         };
         match self.store.complete_adaptation(claim.tenant, id, attempt, completion).await {
             Ok(Some(adaptation)) => {
-                self.keep(&claim, &adaptation, made).await;
+                self.keep_at_hand(&claim, &adaptation, made).await;
                 metrics::counter!("imprint_adaptations_total", "status" => adaptation.status.name()).increment(1);
                 self.note_pace(&adaptation);
                 info!(status = adaptation.status.name(), "adaptation ended");
@@ -160,7 +160,7 @@ impl Service {
 
     /// Holds the adapter in memory for the first prediction, if it is the one that the store took: the same support set
     /// may have had one before.
-    async fn keep(&self, claim: &Claim, ended: &Adaptation, made: Option<(AdapterId, AdapterBlob)>) {
+    async fn keep_at_hand(&self, claim: &Claim, ended: &Adaptation, made: Option<(AdapterId, AdapterBlob)>) {
         let Some((id, blob)) = made else { return };
         if let Ok(Some(stored)) = self.store.find_adapter(claim.tenant, ended.task, ended.version).await
             && stored.id == id

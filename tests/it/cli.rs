@@ -164,6 +164,72 @@ fn a_server_says_where_it_is_takes_a_key_that_was_made_beside_it_and_stops_when_
     assert!(ended.success(), "{ended}");
 }
 
+#[test]
+fn metrics_are_on_the_operators_listener_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = imprint(folder.path());
+    command.env("IMPRINT_ADMIN_LISTEN", free.to_string());
+    let mut server = Server::started(command);
+    let key = key(folder.path(), "sqlite:imprint.db");
+    server.post("/v1/adapt-predict", &key, &adapt_predict());
+
+    let public = server.get("/metrics", &key);
+    server.address = free.to_string();
+    let metrics = server.get("/metrics", "");
+
+    assert!(public.starts_with("HTTP/1.1 404"), "{public}");
+    for line in [
+        r#"imprint_http_requests_total{route="/v1/adapt-predict",status="200"} 1"#,
+        r#"imprint_batch_commands_count{lane="adapt"} 1"#,
+        r#"imprint_queue_wait_seconds_count{lane="adapt"} 1"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
+    }
+    assert!(!metrics.contains("tenant_") && !metrics.contains("task_"), "{metrics}");
+}
+
+#[test]
+fn bench_measures_a_server_of_its_own_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let place = folder.path().join("scratch");
+    std::fs::create_dir(&place).unwrap();
+    for work in ["adapt-predict", "predict"] {
+        let mut command = imprint(folder.path());
+        command.env("TMPDIR", &place).args(["bench", "--base-model", "plane", "--models", "models", "--device", "cpu"]);
+        command.args([
+            "--workers",
+            "1",
+            "--clients",
+            "4",
+            "--tenants",
+            "1,2",
+            "--tasks",
+            "3",
+            "--way",
+            "3",
+            "--shot",
+            "2",
+        ]);
+        command.args(["--seconds", "0.5", "--warm-up", "0.1", "--flood", "2", "--json", "--work", work]);
+
+        let measured = command.output().unwrap();
+
+        assert!(measured.status.success(), "{}", String::from_utf8_lossy(&measured.stderr));
+        let lines = String::from_utf8(measured.stdout).unwrap();
+        let reports: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(reports.len(), 2, "{lines}");
+        for report in reports {
+            assert!(report["requests"].as_u64().unwrap() > 0 && report["errors"].is_null(), "{report}");
+            assert!(report["p50_ms"].as_f64() <= report["p99_ms"].as_f64(), "{report}");
+            assert!(report["batch"][0].as_f64().unwrap() >= 1.0, "{report}");
+        }
+        assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0);
+    }
+}
+
 // Of the program itself: within one process, what a thread logs depends on what other threads log at the time.
 #[test]
 fn a_request_leaves_one_line_without_its_key_and_its_payload() {

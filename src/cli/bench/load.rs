@@ -1,0 +1,108 @@
+//! Clients: each a thread that sends, waits for the answer, and sends again.
+
+use std::time::{Duration, Instant};
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// Everything that is sent.
+pub(super) struct Plan {
+    pub(super) url: String,
+    pub(super) clients: Vec<Client>,
+}
+
+/// What one client sends.
+pub(super) struct Client {
+    pub(super) key: Option<String>,
+    /// Paths and bodies.
+    pub(super) requests: Vec<(String, String)>,
+    /// How they are chosen: the first the most often, by Zipf's law with this exponent.
+    pub(super) zipf: f64,
+    pub(super) is_counted: bool,
+}
+
+/// One request that was answered in the time that is measured.
+pub(super) struct Outcome {
+    pub(super) took: Duration,
+    /// 0 if there was no answer.
+    pub(super) status: u16,
+}
+
+/// Runs all clients at once; outcomes of those that count.
+pub(super) fn run(plan: &Plan, warm_up: Duration, measured: Duration) -> Vec<Outcome> {
+    let from = Instant::now() + warm_up;
+    let until = from + measured;
+    std::thread::scope(|scope| {
+        let running: Vec<_> = plan
+            .clients
+            .iter()
+            .enumerate()
+            .filter(|(_, client)| !client.requests.is_empty())
+            .map(|(number, client)| scope.spawn(move || send(&plan.url, number as u64, client, from, until)))
+            .collect();
+        let counted = plan.clients.iter().filter(|client| !client.requests.is_empty()).map(|client| client.is_counted);
+        let ended = running.into_iter().map(|thread| thread.join().unwrap_or_default());
+        ended.zip(counted).filter(|(_, is_counted)| *is_counted).flat_map(|(outcomes, _)| outcomes).collect()
+    })
+}
+
+fn send(url: &str, number: u64, client: &Client, from: Instant, until: Instant) -> Vec<Outcome> {
+    let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false);
+    let agent = config.timeout_global(Some(Duration::from_mins(1))).build().new_agent();
+    let rng = &mut ChaCha8Rng::seed_from_u64(number);
+    let shares = shares(client.requests.len(), client.zipf);
+    let authorization = client.key.as_ref().map(|key| format!("Bearer {key}"));
+    let mut outcomes = Vec::new();
+    loop {
+        let started = Instant::now();
+        if started >= until {
+            return outcomes;
+        }
+        let drawn = rng.random_range(0.0..1.0);
+        let chosen = shares.partition_point(|&share| share < drawn).min(client.requests.len() - 1);
+        let (path, body) = &client.requests[chosen];
+        let mut request = agent.post(format!("{url}{path}")).header("content-type", "application/json");
+        if let Some(authorization) = &authorization {
+            request = request.header("authorization", authorization);
+        }
+        let status = match request.send(body.as_bytes()) {
+            // An answer is there when its last byte is.
+            Ok(mut response) => response.body_mut().read_to_vec().map_or(0, |_| response.status().as_u16()),
+            Err(_) => 0,
+        };
+        let ended = Instant::now();
+        if started >= from && ended <= until {
+            outcomes.push(Outcome { took: ended - started, status });
+        }
+        if status != 200 {
+            std::thread::sleep(Duration::from_millis(5)); // an error is not a way to be faster
+        }
+    }
+}
+
+/// Cumulated shares of `count` things by Zipf's law.
+fn shares(count: usize, exponent: f64) -> Vec<f64> {
+    let weights: Vec<f64> = (1..=count).map(|rank| (rank as f64).powf(-exponent)).collect();
+    let sum: f64 = weights.iter().sum();
+    let mut total = 0.0;
+    weights
+        .iter()
+        .map(|weight| {
+            total += weight / sum;
+            total
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_follow_zipf_and_end_at_one() {
+        let shares = shares(3, 1.0);
+
+        assert!((shares[0] - 6.0 / 11.0).abs() < 1e-12 && (shares[1] - 9.0 / 11.0).abs() < 1e-12);
+        assert!((shares[2] - 1.0).abs() < 1e-12);
+    }
+}
