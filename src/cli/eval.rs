@@ -1,6 +1,6 @@
 //! `imprint eval`: measures a base model on episodes of classes or tasks that it never saw.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -10,7 +10,7 @@ use tch::Device;
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Recipe};
 use crate::meta::eval::Estimate;
-use crate::meta::task::{self, EpisodeSpec, Split, TaskDistribution};
+use crate::meta::task::{self, EpisodeSpec, Split, TaskConfig, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
 use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
 
@@ -33,6 +33,11 @@ pub struct Eval {
     /// Folder that relative paths of the training file start from.
     #[arg(long, env = "IMPRINT_DATA", default_value = "data")]
     data: PathBuf,
+
+    /// A task distribution to measure on in place of the base model's own: a TOML file of what is under `[task]` in a
+    /// training file.
+    #[arg(long, value_name = "FILE")]
+    task: Option<PathBuf>,
 
     /// `train`, `validation` or `test`.
     #[arg(long, default_value = "test", value_parser = split)]
@@ -116,7 +121,14 @@ impl Eval {
             bundle::load(&self.models.join(&self.base_model), Device::Cpu).map_err(crate::trainer::TrainError::from)?;
         let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())
             .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
-        let tasks = task::open(&config.task, &self.data).map_err(crate::trainer::TrainError::from)?;
+        let tasks = self.task.as_deref().map_or(Ok(config.task.clone()), read_task)?;
+        let tasks = task::open(&tasks, &self.data).map_err(crate::trainer::TrainError::from)?;
+        let (takes, given) = (&model.architecture.input, tasks.input());
+        if *takes != given || model.architecture.kind != tasks.kind() {
+            return Err(CliError::Usage(format!(
+                "the base model takes {takes:?}, and the task distribution gives {given:?}"
+            )));
+        }
         if let Some(path) = &self.plot {
             plot::adaptations(&model, &*tasks, &config, self.seed, self.steps, path)?;
             out::note(format!("three adaptations are drawn in {}", path.display()));
@@ -285,4 +297,10 @@ pub fn figure_text(estimate: &Estimate, kind: Kind) -> String {
         Kind::Classification => format!("{:.2} % ± {:.2}", 100.0 * estimate.mean, 100.0 * estimate.ci95),
         Kind::Regression => format!("{:.4} ± {:.4}", estimate.mean, estimate.ci95),
     }
+}
+
+fn read_task(path: &Path) -> Result<TaskConfig, CliError> {
+    let unreadable = |reason: String| CliError::Usage(format!("{}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    toml::from_str(&text).map_err(|error| unreadable(error.to_string()))
 }

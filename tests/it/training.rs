@@ -243,6 +243,69 @@ fn a_base_model_goes_on_with_its_theta_and_with_nothing_but_its_architecture() {
     assert!(said(&other).contains("the training file's differ"), "{}", said(&other));
 }
 
+#[test]
+fn a_base_model_is_measured_on_another_task_distribution_if_its_inputs_are_the_same() {
+    let folder = folder();
+    let folder = folder.path();
+    train(folder, "one", &["--steps", "10"]).output().unwrap();
+    let other = "kind = \"omniglot\"\nbackground = \"evaluation.zip\"\nvalidation_alphabets = [\"He\"]";
+    fs::write(folder.join("other.toml"), other).unwrap();
+    fs::write(folder.join("line.toml"), "kind = \"line\"").unwrap();
+    let eval = |task: &str| {
+        let setting = ["--split", "validation", "--way", "3", "--shot", "1", "--query", "2", "--episodes", "4"];
+        imprint(folder, &["eval", "strokes", "--models", "models/one", "--task", task]).args(setting).output().unwrap()
+    };
+
+    let (measured, refused) = (eval("other.toml"), eval("line.toml"));
+
+    assert!(measured.status.success(), "{}", said(&measured));
+    assert!(said(&measured).contains("Omniglot validation: 5 characters of 1 alphabets"), "{}", said(&measured));
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("the base model takes"), "{}", said(&refused));
+}
+
+#[test]
+fn photographs_in_folders_are_classes_and_splits_share_none() {
+    use imprint::meta::task::{self, EpisodeSpec, Split, TaskConfig};
+    let folder = folder();
+    let folders = |validation: &str, test: &str| {
+        let (zip, owned) = ("background.zip".into(), |name: &str| vec![name.to_owned()]);
+        let config = TaskConfig::Folders { zip, side: 16, validation: owned(validation), test: owned(test) };
+        task::open(&config, folder.path())
+    };
+
+    // Each character's folder is a class, in whichever alphabet it is.
+    let tasks = folders("character00", "character03").unwrap();
+
+    assert!(tasks.describe(Split::Train).ends_with("54 images of 3 classes"), "{}", tasks.describe(Split::Train));
+    assert!(tasks.describe(Split::Test).ends_with("18 images of 1 classes"), "{}", tasks.describe(Split::Test));
+    let spec = |way| EpisodeSpec { way: way..=way, shot: 1..=1, query: 2, unlabelled: 0 };
+    let episode = tasks.sample(Split::Train, &spec(3), &mut rand::SeedableRng::seed_from_u64(1));
+    assert_eq!((episode.support.len(), episode.support.width(), episode.query.len()), (3, 3 * 16 * 16, 6));
+    assert!(tasks.check(Split::Test, &spec(2)).is_err());
+    assert!(folders("character00", "character99").is_err());
+}
+
+#[test]
+fn street_numbers_are_read_from_matlabs_files_and_ten_is_the_digit_zero() {
+    use imprint::meta::task::{self, EpisodeSpec, Split, TaskConfig};
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let open = |name: &str| task::open(&TaskConfig::Svhn { train: Some(name.into()), test: name.into() }, &golden);
+    let tasks = open("svhn.mat").unwrap();
+    let spec = EpisodeSpec { way: 10..=10, shot: 1..=1, query: 1, unlabelled: 0 };
+
+    let episode = tasks.sample(Split::Test, &spec, &mut rand::SeedableRng::seed_from_u64(1));
+
+    let mut inks: Vec<f32> = episode.support.iter().map(|row| row[0] * 255.0).collect();
+    assert!(episode.support.iter().all(|row| row.iter().all(|pixel| *pixel == row[0])));
+    assert_eq!(inks, episode.query.iter().map(|row| row[0] * 255.0).collect::<Vec<_>>());
+    inks.sort_by(f32::total_cmp);
+    let expected = (0..10u8).map(|digit| f32::from(20 * digit));
+    assert!(inks.iter().zip(expected).all(|(ink, expected)| (ink - expected).abs() < 1e-3), "{inks:?}");
+    let refused = open("packed.mat").err().unwrap().to_string();
+    assert!(refused.contains("[32, 32, 3, N] is expected"), "{refused}");
+}
+
 /// A training file for lines, and a space around it.
 fn lines(folder: &Path) {
     let training = r#"

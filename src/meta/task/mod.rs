@@ -7,9 +7,12 @@
 //! Every draw takes a generator; the same generator gives the same episode on every machine.
 
 mod affine;
+mod classes;
+mod coloured;
 mod curves;
 mod glyphs;
 mod idx;
+mod mat;
 mod mixture;
 mod mnist;
 mod omniglot;
@@ -174,6 +177,25 @@ pub enum TaskConfig {
         #[serde(default)]
         plain: bool,
     },
+    /// House numbers from the street (Netzer et al. 2011): digits in colour, 32×32.
+    Svhn {
+        /// `train_32x32.mat`, whose last sixth is the validation split.
+        #[serde(default)]
+        train: Option<PathBuf>,
+        /// `test_32x32.mat`.
+        test: PathBuf,
+    },
+    /// Coloured images in a zip, in a folder for each class: Caltech-101 for example.
+    Folders {
+        /// The zip.
+        zip: PathBuf,
+        /// Pixels of a side that images are resized to.
+        side: usize,
+        /// Classes of the validation split.
+        validation: Vec<String>,
+        /// Classes of the test split.
+        test: Vec<String>,
+    },
     /// Each episode from one of several, all equally likely.
     Mixture {
         /// Distributions of the same inputs and targets.
@@ -210,6 +232,13 @@ pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution
         TaskConfig::Painted { of, margin, photographs, plain } => {
             let photographs = photographs.as_ref().map(|path| data.join(path));
             Ok(Box::new(painted::Painted::open(open(of, data)?, *margin, photographs.as_deref(), *plain)?))
+        }
+        TaskConfig::Svhn { train, test } => {
+            let train = train.as_ref().map(|path| data.join(path));
+            Ok(Box::new(coloured::Coloured::svhn(train.as_deref(), &data.join(test))?))
+        }
+        TaskConfig::Folders { zip, side, validation, test } => {
+            Ok(Box::new(coloured::Coloured::folders(&data.join(zip), *side, validation, test)?))
         }
         TaskConfig::Mixture { of, train_only } => {
             let all = |parts: &[TaskConfig]| parts.iter().map(|part| open(part, data)).collect::<Result<Vec<_>, _>>();
