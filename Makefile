@@ -9,9 +9,10 @@ export PATH := $(PATH):$(HOME)/.cargo/bin
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-setup: ## system packages where they are missing, and libtorch in .libtorch
+setup: ## system packages where they are missing, libtorch in .libtorch, the text encoder in .imprint/encoders
 	scripts/system-packages.sh
 	scripts/libtorch.sh
+	scripts/encoder.sh
 
 build: setup ## target/release/imprint
 	cargo build --release --locked

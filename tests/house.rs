@@ -20,7 +20,7 @@ const LAYERS: &[Layer] = &[
     Layer { name: "config", below: &[], crates: &["clap"] },
     Layer { name: "domain", below: &[], crates: &[] },
     Layer { name: "nn", below: &["config", "domain"], crates: &["tch"] },
-    Layer { name: "meta", below: &["config", "domain", "nn"], crates: &["tch"] },
+    Layer { name: "meta", below: &["config", "domain", "nn"], crates: &["tch", "tokenizers"] },
     Layer { name: "trainer", below: &["config", "domain", "meta", "nn"], crates: &["tch"] },
     Layer { name: "engine", below: &["config", "domain", "meta", "nn"], crates: &["tch", "tokio"] },
     Layer { name: "store", below: &["config", "domain"], crates: &["sqlx", "tokio"] },
@@ -37,7 +37,7 @@ const LAYERS: &[Layer] = &[
 const ROOTS: &[&str] = &["cli", "lib", "main"];
 
 const GUARDED: &[&str] =
-    &["axum", "clap", "sqlx", "tch", "tokio", "torch_sys", "tower", "tower_http", "utoipa", "utoipa_axum"];
+    &["axum", "clap", "sqlx", "tch", "tokenizers", "tokio", "torch_sys", "tower", "tower_http", "utoipa", "utoipa_axum"];
 
 const MAX_LINES: usize = 500;
 

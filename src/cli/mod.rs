@@ -8,6 +8,7 @@ mod health;
 mod jobs;
 mod keys;
 mod migrate;
+mod models;
 pub mod out;
 mod plot;
 mod progress;
@@ -35,6 +36,7 @@ enum Command {
     Keys(keys::Keys),
     Jobs(jobs::Jobs),
     Migrate(migrate::Migrate),
+    Models(models::Models),
     Health(health::Health),
     Train(train::Train),
     Eval(eval::Eval),
@@ -89,6 +91,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Keys(keys) => keys.run(),
         Command::Jobs(jobs) => jobs.run(),
         Command::Migrate(migrate) => migrate.run(),
+        Command::Models(models) => models.run(),
         Command::Health(health) => Ok(health.run()?),
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::{Params, Result, TensorError, bridge};
 
@@ -39,18 +39,31 @@ pub fn to_bytes(params: &Params, metadata: &[(&str, String)]) -> Result<Vec<u8>>
 /// [`TensorError::Format`] if it is not one, or holds anything but 32-bit floats.
 pub fn from_bytes(bytes: &[u8], device: Device) -> Result<Params> {
     let file = SafeTensors::deserialize(bytes).map_err(|error| TensorError::Format(error.to_string()))?;
-    file.tensors()
-        .into_iter()
-        .map(|(name, view)| {
-            if view.dtype() != Dtype::F32 {
-                return Err(TensorError::Format(format!("tensor `{name}` is {:?}, not F32", view.dtype())));
-            }
-            let (words, _) = view.data().as_chunks();
-            let values: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
-            let shape: Vec<i64> = view.shape().iter().map(|&side| i64::try_from(side).unwrap_or(-1)).collect();
-            Ok((name, bridge::tensor(&values, &shape, device)?))
-        })
-        .collect()
+    let read = |(name, view): (String, TensorView<'_>)| {
+        if view.dtype() != Dtype::F32 {
+            return Err(TensorError::Format(format!("tensor `{name}` is {:?}, not F32", view.dtype())));
+        }
+        Ok((name, float(&view, device)?))
+    };
+    file.tensors().into_iter().map(read).collect()
+}
+
+/// The 32-bit floats of a safetensors file that was made elsewhere; tensors of other types are left out, since PyTorch's
+/// modules put constants beside their parameters.
+///
+/// # Errors
+/// [`TensorError::Format`] if it is not such a file.
+pub fn floats(bytes: &[u8], device: Device) -> Result<Params> {
+    let file = SafeTensors::deserialize(bytes).map_err(|error| TensorError::Format(error.to_string()))?;
+    let floats = file.tensors().into_iter().filter(|(_, view)| view.dtype() == Dtype::F32);
+    floats.map(|(name, view)| Ok((name, float(&view, device)?))).collect()
+}
+
+fn float(view: &TensorView<'_>, device: Device) -> Result<Tensor> {
+    let (words, _) = view.data().as_chunks();
+    let values: Vec<f32> = words.iter().map(|word| f32::from_le_bytes(*word)).collect();
+    let shape: Vec<i64> = view.shape().iter().map(|&side| i64::try_from(side).unwrap_or(-1)).collect();
+    bridge::tensor(&values, &shape, device)
 }
 
 /// The metadata that [`to_bytes`] was given.

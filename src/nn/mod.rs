@@ -19,6 +19,7 @@ pub mod norm;
 pub mod ops;
 pub mod optim;
 mod params;
+pub mod transformer;
 
 pub use params::{Params, Scope};
 

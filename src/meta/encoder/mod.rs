@@ -1,0 +1,124 @@
+//! Frozen text encoders: from a text to one row of numbers, or to one for each of its pieces.
+//!
+//! An encoder is a folder of files as Hugging Face lays them out: `config.json`, `tokenizer.json`, `model.safetensors`.
+//! It learns nothing here; what meta-learning adds to it stands in a base model, which names the encoder's files by their
+//! checksums and refuses others.
+//!
+//! A text is encoded by itself. Nothing is padded, so no time goes into padding, and its numbers are a function of the
+//! text alone: an adapter has the same bits whatever its examples were encoded with.
+
+mod bert;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tch::{Device, Kind, Tensor};
+
+use crate::domain::{EncoderRef, hex};
+use crate::nn::{Params, Result, TensorError, bridge, checkpoint};
+
+pub use bert::BertConfig;
+pub use tokens::{MAX_TOKENS, Tokenizer, Tokens};
+
+/// The files of an encoder.
+pub const FILES: [&str; 3] = [CONFIG, WEIGHTS, TOKENIZER];
+
+const CONFIG: &str = "config.json";
+const WEIGHTS: &str = "model.safetensors";
+const TOKENIZER: &str = "tokenizer.json";
+
+/// Why an encoder cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderError {
+    /// A file is missing or unreadable.
+    #[error("{path}: {source}; `imprint models pull` brings the text encoder")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file is not what it should be.
+    #[error("{path}: {reason}")]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// An encoder in memory. Clones share the weights.
+pub struct Encoder {
+    config: BertConfig,
+    params: Params,
+    device: Device,
+}
+
+/// An encoder as it was loaded.
+pub struct Loaded {
+    /// Its weights.
+    pub encoder: Encoder,
+    /// How it cuts texts.
+    pub tokenizer: Tokenizer,
+    /// What base models call it by.
+    pub reference: EncoderRef,
+}
+
+/// The encoder in `folder`.
+pub fn load(folder: &Path, device: Device) -> Result<Loaded, EncoderError> {
+    let mut sha256 = BTreeMap::new();
+    let mut read = |name: &str| {
+        let path = folder.join(name);
+        let bytes = std::fs::read(&path).map_err(|source| EncoderError::File { path, source })?;
+        sha256.insert(name.to_owned(), hex(&Sha256::digest(&bytes)));
+        Ok(bytes)
+    };
+    let (config, weights, tokenizer) = (read(CONFIG)?, read(WEIGHTS)?, read(TOKENIZER)?);
+    let format = |name: &str, reason: String| EncoderError::Format { path: folder.join(name), reason };
+    let config: BertConfig = serde_json::from_slice(&config).map_err(|error| format(CONFIG, error.to_string()))?;
+    config.check().map_err(|reason| format(CONFIG, reason))?;
+    let params = checkpoint::floats(&weights, device).and_then(|params| config.select(&params));
+    let params = params.map_err(|error| format(WEIGHTS, error.to_string()))?;
+    let tokenizer = Tokenizer::from_bytes(&tokenizer, config.max_position_embeddings);
+    let tokenizer = tokenizer.map_err(|reason| format(TOKENIZER, reason))?;
+    let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(Loaded { encoder: Encoder { config, params, device }, tokenizer, reference: EncoderRef { name, sha256 } })
+}
+
+impl Encoder {
+    /// Numbers in an embedding.
+    pub fn width(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    /// The same weights.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self { config: self.config.clone(), params: self.params.shallow_clone(), device: self.device }
+    }
+
+    /// Features of each piece, `[L, D]`, marks of start and end included.
+    pub fn features(&self, tokens: &Tokens) -> Result<Tensor> {
+        let _frozen = tch::no_grad_guard();
+        let ids: Vec<i64> = tokens.ids.iter().map(|&id| i64::from(id)).collect();
+        let known = self.config.vocab_size as i64;
+        // On a GPU an index outside of the table would end the process.
+        if ids.is_empty() || ids.iter().any(|&id| id >= known) || ids.len() > self.config.max_position_embeddings {
+            return Err(TensorError::Format("these pieces are not of this encoder's tokenizer".to_owned()));
+        }
+        let ids = bridge::index_tensor(&ids, &[1, ids.len() as i64], self.device)?;
+        Ok(bert::hidden_states(&self.config, &self.params, &ids)?.f_squeeze_dim(0)?)
+    }
+
+    /// The mean of its pieces' features, of length 1: the text's embedding, as sentence-transformers defines it for this
+    /// family of encoders (Reimers & Gurevych 2019, arXiv:1908.10084, §3).
+    pub fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>> {
+        let _frozen = tch::no_grad_guard();
+        let mean = self.features(tokens)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?; // [D]
+        let length = mean.f_norm()?.f_clamp_min(1e-12)?;
+        bridge::values(&mean.f_div(&length)?)
+    }
+}
