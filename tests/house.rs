@@ -36,8 +36,19 @@ const LAYERS: &[Layer] = &[
 /// These compose the layers: they may import and name everything.
 const ROOTS: &[&str] = &["cli", "lib", "main"];
 
-const GUARDED: &[&str] =
-    &["axum", "clap", "sqlx", "tch", "tokenizers", "tokio", "torch_sys", "tower", "tower_http", "utoipa", "utoipa_axum"];
+const GUARDED: &[&str] = &[
+    "axum",
+    "clap",
+    "sqlx",
+    "tch",
+    "tokenizers",
+    "tokio",
+    "torch_sys",
+    "tower",
+    "tower_http",
+    "utoipa",
+    "utoipa_axum",
+];
 
 const MAX_LINES: usize = 500;
 

@@ -7,10 +7,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tch::Device;
 
+use super::sources::SourceFlags;
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Recipe};
 use crate::meta::eval::Estimate;
-use crate::meta::task::{self, EpisodeSpec, Split, TaskConfig, TaskDistribution};
+use crate::meta::task::{EpisodeSpec, Split, TaskConfig, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
 use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
 
@@ -30,9 +31,8 @@ pub struct Eval {
     #[arg(long, env = "IMPRINT_MODELS", default_value = "models")]
     models: PathBuf,
 
-    /// Folder that relative paths of the training file start from.
-    #[arg(long, env = "IMPRINT_DATA", default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    sources: SourceFlags,
 
     /// A task distribution to measure on in place of the base model's own: a TOML file of what is under `[task]` in a
     /// training file.
@@ -122,7 +122,7 @@ impl Eval {
         let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())
             .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
         let tasks = self.task.as_deref().map_or(Ok(config.task.clone()), read_task)?;
-        let tasks = task::open(&tasks, &self.data).map_err(crate::trainer::TrainError::from)?;
+        let tasks = self.sources.open(&tasks)?;
         let (takes, given) = (&model.architecture.input, tasks.input());
         if *takes != given || model.architecture.kind != tasks.kind() {
             return Err(CliError::Usage(format!(

@@ -15,6 +15,7 @@ mod progress;
 mod search;
 mod serve;
 mod served;
+mod sources;
 mod tensorboard;
 mod train;
 

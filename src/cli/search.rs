@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use tch::Device;
 
 use super::progress::{Progress, interrupts};
+use super::sources::SourceFlags;
 use super::{CliError, out, plot};
 use crate::domain::Kind;
-use crate::meta::task;
 use crate::trainer::search::{self, Draw, Space};
 use crate::trainer::{Begin, Run, Stop, TrainConfig, TrainError};
 
@@ -51,9 +51,8 @@ pub struct Search {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 
-    /// Folder that relative paths of the training file start from.
-    #[arg(long, env = "IMPRINT_DATA", default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    sources: SourceFlags,
 
     /// Folder of results and checkpoints; .imprint/searches/NAME by default.
     #[arg(long)]
@@ -150,7 +149,7 @@ impl Search {
         interrupted: &Arc<AtomicBool>,
     ) -> Result<Option<f64>, CliError> {
         let config = plan.trial(trial, steps)?;
-        let tasks = task::open(&config.task, &self.data).map_err(TrainError::from)?;
+        let tasks = self.sources.open(&config.task)?;
         let run_dir = folder.join(format!("rung-{rung}-trial-{trial}"));
         let mut run = Run::open(config, tasks, &run_dir, Begin::Resume, None, Device::Cpu)?;
         let mut progress = Progress::new(steps, run.steps(), Arc::clone(interrupted));
@@ -178,7 +177,7 @@ impl Search {
             let (one, other) = (worth(one), worth(other));
             other.0.cmp(&one.0).then(other.1.total_cmp(&one.1))
         });
-        let kind = task::open(&plan.config.task, &self.data).map_err(TrainError::from)?.kind();
+        let kind = self.sources.open(&plan.config.task)?.kind();
         out::line(format!("{:>4} {:>5} {:>8} {:>12}  values", "rung", "trial", "steps", score_name(kind)));
         for Ended { rung, trial, steps, values, score } in &ended {
             let score = score.map_or_else(|| "diverged".to_owned(), |score| format!("{:.5}", shown(score, kind)));

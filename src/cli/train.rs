@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use tch::Device;
 
 use super::progress::{Progress, interrupts};
+use super::sources::SourceFlags;
 use super::tensorboard::{EventLog, Logged};
 use super::{CliError, eval, out};
 use crate::domain::{Figure, Recipe, SystemClock};
-use crate::meta::task::{self, Split, TaskDistribution};
+use crate::meta::task::{Split, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
 use crate::trainer::{Begin, Measurement, Run, Stop, TrainConfig, TrainError};
 
@@ -24,9 +25,8 @@ pub struct Train {
     #[arg(value_name = "FILE")]
     config: PathBuf,
 
-    /// Folder that relative paths of the training file start from.
-    #[arg(long, env = "IMPRINT_DATA", default_value = "data")]
-    data: PathBuf,
+    #[command(flatten)]
+    sources: SourceFlags,
 
     /// Folder that the bundle is written into.
     #[arg(long, env = "IMPRINT_MODELS", default_value = "models")]
@@ -80,7 +80,7 @@ impl Train {
         let earlier = self.continues.as_ref().map(|folder| bundle::load(folder, Device::Cpu)).transpose();
         let earlier = earlier.map_err(TrainError::from)?;
         config.continues = earlier.as_ref().map(|(base, _)| base.manifest.theta_sha256.clone());
-        let tasks = task::open(&config.task, &self.data).map_err(TrainError::from)?;
+        let tasks = self.sources.open(&config.task)?;
         for split in [Split::Train, Split::Validation, Split::Test] {
             out::note(tasks.describe(split));
         }

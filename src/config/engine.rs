@@ -12,6 +12,10 @@ pub struct EngineConfig {
     #[arg(long, env = "IMPRINT_MODELS", default_value = "models")]
     pub models: PathBuf,
 
+    /// Folder of text encoders, for base models that stand on one; `imprint models pull` fills it.
+    #[arg(long, env = "IMPRINT_ENCODERS", default_value = ".imprint/encoders")]
+    pub encoders: PathBuf,
+
     /// Where tensors live: auto, cpu, cuda or cuda:N. `cuda` without a GPU is an error at start.
     #[arg(long, env = "IMPRINT_DEVICE", default_value = "auto")]
     pub device: DeviceSetting,
@@ -31,17 +35,23 @@ pub struct EngineConfig {
     /// Rows of several tenants' commands that go through a backbone together.
     #[arg(long, env = "IMPRINT_BATCH_ROWS", default_value_t = 128)]
     pub batch_rows: usize,
+
+    /// Memory for embeddings of texts, in MiB: a text that is known is not encoded again.
+    #[arg(long, env = "IMPRINT_EMBEDDING_CACHE_MIB", default_value_t = 128)]
+    pub embedding_cache_mib: u64,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
         Self {
             models: PathBuf::from("models"),
+            encoders: PathBuf::from(".imprint/encoders"),
             device: DeviceSetting::Auto,
             workers: 0,
             engine_queue: 1024,
             engine_queue_per_tenant: 256,
             batch_rows: 128,
+            embedding_cache_mib: 128,
         }
     }
 }

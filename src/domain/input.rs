@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{Fault, PixelLimits, Pixels};
+use super::{EncoderRef, Fault, PixelLimits, Pixels};
 
 /// The largest magnitude of an input or target: far above any sane feature, far below overflow in a sum of squares.
 pub const MAGNITUDE_BOUND: f32 = 1e9;
@@ -29,6 +29,15 @@ pub enum InputSchema {
         width: usize,
         /// How light and dark are told apart.
         polarity: Polarity,
+    },
+    /// A text, which a frozen encoder turns into numbers; or these numbers.
+    Text {
+        /// The encoder.
+        encoder: EncoderRef,
+        /// Numbers in an embedding.
+        width: usize,
+        /// Longest text, in characters. The encoder reads the first 256 pieces of it.
+        max_chars: usize,
     },
 }
 
@@ -76,7 +85,7 @@ impl InputSchema {
     /// Numbers in one row.
     pub fn row_width(&self) -> usize {
         match self {
-            Self::Vector { width } => *width,
+            Self::Vector { width } | Self::Text { width, .. } => *width,
             Self::Image { channels, height, width, .. } => channels * height * width,
         }
     }
@@ -84,7 +93,7 @@ impl InputSchema {
     /// Shape of one row: `[D]` or `[C, H, W]`.
     pub fn row_shape(&self) -> Vec<usize> {
         match self {
-            Self::Vector { width } => vec![*width],
+            Self::Vector { width } | Self::Text { width, .. } => vec![*width],
             Self::Image { channels, height, width, .. } => vec![*channels, *height, *width],
         }
     }
@@ -95,6 +104,10 @@ impl InputSchema {
             Self::Vector { width } => format!("an array of {width} numbers"),
             Self::Image { channels, height, width, .. } => format!(
                 "an image: {{\"image\": base64 of PNG, JPEG or WebP}} or {{\"shape\": [{channels}, {height}, {width}], \"values\": [...]}}"
+            ),
+            Self::Text { encoder, width, max_chars } => format!(
+                "a text of up to {max_chars} characters, or its embedding by {}, an array of {width} numbers",
+                encoder.name
             ),
         }
     }
@@ -118,10 +131,23 @@ impl InputSchema {
         value.ok_or_else(|| Fault::WrongInput { expected: self.describe(), given: Input::Text(text).describe() })
     }
 
+    /// The text that an encoder has to turn into a row; none if [`InputSchema::row`] makes it.
+    pub fn text<'i>(&self, input: &'i Input) -> Result<Option<&'i str>, Fault> {
+        let (Self::Text { max_chars, .. }, Input::Text(text)) = (self, input) else { return Ok(None) };
+        if text.trim().is_empty() {
+            return Err(Fault::TooFew { what: "characters that are not space", given: 0, least: 1 });
+        }
+        let given = text.chars().count();
+        if given > *max_chars {
+            return Err(Fault::TooMany { what: "characters of one text", given, limit: *max_chars });
+        }
+        Ok(Some(text))
+    }
+
     /// One row of finite numbers from a caller's value.
     pub fn row(&self, input: &Input, limits: PixelLimits) -> Result<Vec<f32>, Fault> {
         match (self, input) {
-            (Self::Vector { width }, Input::Vector(values)) => {
+            (Self::Vector { width } | Self::Text { width, .. }, Input::Vector(values)) => {
                 if values.len() != *width {
                     return Err(Fault::WrongWidth { expected: *width, given: values.len() });
                 }

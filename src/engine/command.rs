@@ -10,6 +10,7 @@ use tracing::Span;
 use super::plan::Shape;
 use super::{Adapted, EngineError};
 use crate::domain::{AdapterBlob, Outputs, Recipe, Rows, SupportSet, TenantId};
+use crate::meta::encoder::Tokens;
 
 /// For whom work is done, how soon, and until when it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,20 +67,30 @@ pub(super) enum Work {
         adapter: AdapterBlob,
         query: Rows,
     },
+    /// Embeddings of texts, by the encoder of that number, in the lane of what they are for.
+    Embed {
+        encoder: usize,
+        tokens: Vec<Tokens>,
+        lane: Lane,
+    },
 }
 
-/// What work leaves: an adapter from [`Work::Adapt`], outputs wherever there is a query.
-#[derive(Debug, PartialEq)]
+/// What work leaves: an adapter from [`Work::Adapt`], outputs wherever there is a query, embeddings from [`Work::Embed`].
+#[derive(Debug, Default, PartialEq)]
 pub(super) struct Answer {
     pub(super) adapted: Option<Adapted>,
     pub(super) outputs: Option<Outputs>,
+    pub(super) embeddings: Option<Vec<Vec<f32>>>,
 }
 
 /// Which commands go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Lane {
+pub enum Lane {
+    /// Somebody waits for an answer.
     Predict,
+    /// Somebody waits for an adapter.
     Adapt,
+    /// Nobody waits.
     Bulk,
 }
 
@@ -101,6 +112,7 @@ impl Command {
             (Urgency::Bulk, _) => Lane::Bulk,
             (Urgency::Interactive, Work::Predict { .. }) => Lane::Predict,
             (Urgency::Interactive, Work::Adapt { .. }) => Lane::Adapt,
+            (Urgency::Interactive, Work::Embed { lane, .. }) => *lane,
         }
     }
 
@@ -127,6 +139,7 @@ impl Work {
                 support.len() + support.unlabelled().map_or(0, Rows::len) + query.as_ref().map_or(0, Rows::len)
             }
             Self::Predict { query, .. } => query.len(),
+            Self::Embed { tokens, .. } => tokens.len(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a worker computes with: its own copy of every base model.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::Device;
 
@@ -8,6 +8,7 @@ use super::command::{Answer, Command, Work};
 use super::{Adapted, EngineError, shared};
 use crate::domain::{AdapterBlob, BaseModel, Outputs, Recipe, Rows, SupportSet};
 use crate::meta::bundle::BundleError;
+use crate::meta::encoder::{Encoder, Tokens};
 use crate::meta::model::Architecture;
 use crate::meta::split::{Split, Tiling};
 use crate::meta::{Model, Phase};
@@ -66,19 +67,32 @@ pub(super) struct Base {
 /// All base models on a worker's device.
 pub(super) struct Tensors {
     bases: Vec<Base>,
+    encoders: Vec<Encoder>,
 }
 
 impl Tensors {
-    pub(super) fn new(blueprints: &[Blueprint], device: Device) -> Self {
+    pub(super) fn new(blueprints: &[Blueprint], encoders: &Mutex<Vec<Encoder>>, device: Device) -> Self {
         // One computation, one thread: workers are the parallelism, and one thread's sums have one order.
         tch::set_num_threads(1);
-        Self { bases: blueprints.iter().map(|print| print.build(device)).collect() }
+        let shared = encoders.lock().unwrap_or_else(PoisonError::into_inner);
+        Self {
+            bases: blueprints.iter().map(|print| print.build(device)).collect(),
+            encoders: shared.iter().map(Encoder::shallow_clone).collect(),
+        }
+    }
+
+    fn embed(&self, encoder: usize, tokens: &[Tokens]) -> Result<Answer, EngineError> {
+        let rows = tokens.iter().map(|tokens| self.encoders[encoder].embed(tokens)).collect::<Result<_, _>>()?;
+        Ok(Answer { embeddings: Some(rows), ..Answer::default() })
     }
 }
 
 impl Executor for Tensors {
     fn run(&mut self, batch: &[Command]) -> Vec<Result<Answer, EngineError>> {
         let Some(first) = batch.first() else { return Vec::new() };
+        if let Work::Embed { encoder, tokens, .. } = &first.work {
+            return vec![self.embed(*encoder, tokens)]; // never shared
+        }
         let base = &self.bases[first.shape.base];
         match &base.split {
             Some(split) => shared::run(base, split, batch),
@@ -96,12 +110,13 @@ impl Base {
                 let _interrupt = grad::interrupted_by(&command.is_abandoned);
                 let (adapted, tensors) = self.adapt(&self.model, support, support, recipe)?;
                 let outputs = query.as_ref().map(|query| predict(&self.model, &tensors, query)).transpose()?;
-                Ok(Answer { adapted: Some(adapted), outputs })
+                Ok(Answer { adapted: Some(adapted), outputs, ..Answer::default() })
             }
             Work::Predict { adapter, query } => {
                 let outputs = predict(&self.model, &self.open(adapter)?, query)?;
-                Ok(Answer { adapted: None, outputs: Some(outputs) })
+                Ok(Answer { outputs: Some(outputs), ..Answer::default() })
             }
+            Work::Embed { .. } => Err(EngineError::Torch("a base model encodes no text".to_owned())),
         }
     }
 

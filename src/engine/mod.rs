@@ -7,12 +7,14 @@
 //!      └──────────────── oneshot: plain values ◀─────┘
 //! ```
 //!
-//! A tensor is born and dies on one worker thread. Commands go down and results come up as plain values: no tensor is
+//! A tensor is born and dies on one worker thread; only the weights of text encoders, which nobody writes to, are shared
+//! by all. Commands go down and results come up as plain values: no tensor is
 //! in a public signature.
 //!
 //! * [`queue`] holds what waits in three lanes, each of them [`fair`] between tenants.
 //! * [`plan`] says which commands a worker takes together: many tenants' rows in one forward pass, where no task changes
 //!   the features ([`shared`]); everything else alone.
+//! * [`texts`] turns texts into rows, each text once.
 //! * An answer never depends on what else is being asked: on the processor its bits are those of the command alone.
 //! * What nobody waits for any more is not computed, and neither is what comes after its deadline; an inner loop that is
 //!   under way stops between two steps.
@@ -28,9 +30,11 @@ mod fair;
 mod plan;
 mod queue;
 mod shared;
+mod texts;
 mod worker;
 
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -42,14 +46,17 @@ use crate::config::EngineConfig;
 use crate::domain::{AdapterBlob, BaseModel, Outputs, Recipe, Rows, SupportSet};
 use crate::meta::Model;
 use crate::meta::bundle::{self, BundleError};
+use crate::meta::encoder::EncoderError;
 use command::{Answer, Command, Work};
 use executor::{Blueprint, Executor, Tensors};
 use plan::Shape;
 use queue::{Bounds, Queue};
+use texts::Texts;
 use worker::Workers;
 
-pub use command::{Origin, Urgency};
+pub use command::{Lane, Origin, Urgency};
 pub use device::{DeviceError, open as open_device};
+pub use texts::Embedding;
 
 /// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +67,22 @@ pub enum StartError {
     /// A base model does not load.
     #[error("base model: {0}")]
     Bundle(#[from] BundleError),
+    /// A text encoder does not load.
+    #[error("text encoder: {0}")]
+    Encoder(#[from] EncoderError),
+    /// A text encoder is there, and it is another one.
+    #[error(
+        "base model `{base}` stands on another encoder than {encoder} holds; `imprint models pull` brings the one that ships"
+    )]
+    OtherEncoder {
+        /// The base model.
+        base: String,
+        /// The encoder's folder.
+        encoder: PathBuf,
+    },
     /// There is nothing to serve.
     #[error("there is no base model in `{0}`; train one with `imprint train`, or name another folder with --models")]
-    NoBaseModel(std::path::PathBuf),
+    NoBaseModel(PathBuf),
     /// The system gives no thread.
     #[error("worker thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -126,6 +146,9 @@ struct Inner {
     traits: Vec<Traits>,
     queue: Arc<Queue>,
     workers: Workers,
+    texts: Texts,
+    /// Chunks of one list of texts that may be under way.
+    encoding_at_once: usize,
 }
 
 /// What the queue has to know of a base model.
@@ -161,8 +184,16 @@ impl Engine {
             batch_rows: config.batch_rows,
         };
         let blueprints: Arc<[Blueprint]> = blueprints.into();
-        let factory = move || Box::new(Tensors::new(&blueprints, device)) as Box<dyn Executor>;
-        Ok(Self::with_executor(base_models, traits, bounds, &(Arc::new(factory) as worker::Factory))?)
+        let (texts, encoders) = Texts::load(&base_models, &config.encoders, config.embedding_cache_mib, device)?;
+        // Handles to tensors are not `Sync`, the numbers behind them are only read.
+        let encoders = Mutex::new(encoders);
+        let factory = move || Box::new(Tensors::new(&blueprints, &encoders, device)) as Box<dyn Executor>;
+        let factory: worker::Factory = Arc::new(factory);
+        let mut engine = Self::with_executor(base_models, traits, bounds, &factory)?;
+        if let Some(inner) = Arc::get_mut(&mut engine.0) {
+            inner.texts = texts;
+        }
+        Ok(engine)
     }
 
     fn with_executor(
@@ -173,7 +204,8 @@ impl Engine {
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new(bounds));
         let workers = Workers::start(bounds.workers, &queue, factory)?;
-        Ok(Self(Arc::new(Inner { base_models, traits, queue, workers })))
+        let (texts, encoding_at_once) = (Texts::none(), bounds.workers.max(1));
+        Ok(Self(Arc::new(Inner { base_models, traits, queue, workers, texts, encoding_at_once })))
     }
 
     /// The base models that are loaded, in order of name.
@@ -237,7 +269,10 @@ impl Engine {
     async fn run(&self, origin: Origin, base: &str, work: Work) -> Result<Answer, EngineError> {
         let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
         let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
-        let Traits { is_shared, row_cost } = self.0.traits[index];
+        let Traits { is_shared, row_cost } = match &work {
+            Work::Embed { encoder, tokens, .. } => Traits { is_shared: false, row_cost: self.0.texts.cost(*encoder, tokens) },
+            _ => self.0.traits[index],
+        };
         let shape = Shape { base: index, rows: work.rows(), is_shared };
         let (reply, answer) = oneshot::channel();
         let leaving = Leaving::default();

@@ -35,6 +35,7 @@ fn parts(work: &Work) -> Vec<&Rows> {
             [Some(support.inputs()), support.unlabelled(), query.as_ref()].into_iter().flatten().collect()
         }
         Work::Predict { query, .. } => vec![query],
+        Work::Embed { .. } => Vec::new(),
     }
 }
 
@@ -62,12 +63,13 @@ fn head(
                 Some(_) => Some(predict(&split.head, &tensors, &next()?)?),
                 None => None,
             };
-            Ok(Answer { adapted: Some(adapted), outputs })
+            Ok(Answer { adapted: Some(adapted), outputs, ..Answer::default() })
         }
         Work::Predict { adapter, .. } => {
             let outputs = predict(&split.head, &base.open(adapter)?, &next()?)?;
-            Ok(Answer { adapted: None, outputs: Some(outputs) })
+            Ok(Answer { outputs: Some(outputs), ..Answer::default() })
         }
+        Work::Embed { .. } => Err(EngineError::Torch("a base model encodes no text".to_owned())),
     }
 }
 

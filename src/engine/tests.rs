@@ -43,17 +43,19 @@ impl Executor for Echo {
         let number = |command: &Command| match &command.work {
             Work::Adapt { support, .. } => support.inputs().values()[0],
             Work::Predict { query, .. } => query.values()[0],
+            Work::Embed { tokens, .. } => tokens.len() as f32,
         };
         assert!(batch.iter().all(|command| number(command) >= 0.0), "told to panic");
         self.log.lock().unwrap().push(batch.iter().map(number).collect());
         let answer = |command: &Command| match &command.work {
             Work::Adapt { .. } => Answer {
                 adapted: Some(Adapted { blob: AdapterBlob::new(vec![1]), leave_one_out: None }),
-                outputs: None,
+                ..Answer::default()
             },
             Work::Predict { query, .. } => {
-                Answer { adapted: None, outputs: Some(Outputs { width: 1, values: query.values().to_vec() }) }
+                Answer { outputs: Some(Outputs { width: 1, values: query.values().to_vec() }), ..Answer::default() }
             }
+            Work::Embed { .. } => Answer::default(),
         };
         batch.iter().map(|command| Ok(answer(command))).collect()
     }

@@ -53,7 +53,7 @@ impl Split {
     pub fn of(model: &Model) -> Option<Self> {
         let Architecture { input, kind, learner, .. } = &model.architecture;
         let is_frozen = model.net.norm == Norm::Running || model.net.backbone.norm_layers().is_empty();
-        if learner.adapts_features() || learner.experts() > 1 || !is_frozen {
+        if learner.adapts_features() || learner.experts() > 1 || learner.takes_names() || !is_frozen {
             return None;
         }
         let head = Architecture {

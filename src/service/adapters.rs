@@ -83,7 +83,7 @@ impl Service {
         let adapter = self.find_adapter(tenant, task.id, version).await?;
         let base = self.base_of(&task, &adapter)?;
         let support = self.store.load_support(tenant, task.id).await?;
-        let (set, labels) = self.support_set(base, &task, support).await?;
+        let (set, labels) = self.support_set(Origin::interactive(tenant), base, &task, support).await?;
         if set.hash() != adapter.support_hash || labels != adapter.labels {
             return Err(ServiceError::Conflict {
                 code: "support_changed",

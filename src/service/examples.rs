@@ -2,12 +2,13 @@
 
 use sha2::{Digest, Sha256};
 
-use super::inputs::{check_count, check_name};
+use super::inputs::{Asked, check_count, check_name};
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
     Adaptation, BaseModel, Example, Fault, Input, Invalid, Kind, Rows, Support, SupportId, SupportSet, Target, Targets,
     Task, TaskId, TenantId, finite, hex,
 };
+use crate::engine::{Lane, Origin};
 use crate::store::Added;
 
 /// What a caller sends to adapt to.
@@ -59,7 +60,8 @@ impl Service {
         if given.examples.is_empty() && given.unlabelled.is_empty() {
             return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
         }
-        let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, "/examples").await?;
+        let asked = Asked { origin: Origin::interactive(tenant), pointer: "/examples" };
+        let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, asked).await?;
         let now = self.clock.now();
         let support = self.as_support(checked.examples);
         let max = base.manifest.limits.max_support;
@@ -100,8 +102,9 @@ impl Service {
         labels: &[String],
         open_labels: bool,
         given: Given,
-        pointer: &'static str,
+        asked: Asked,
     ) -> Result<Checked> {
+        let Asked { origin, pointer } = asked;
         let Given { examples: given, unlabelled } = given;
         if !unlabelled.is_empty() && !base.manifest.learner.takes_unlabelled(kind) {
             let base = base.manifest.name.clone();
@@ -130,9 +133,10 @@ impl Service {
             inputs.push(example.input);
         }
         check_count("labels", labels.len() + new_labels.len(), base.manifest.limits.max_labels, pointer)?;
-        let (mut inputs, mut rows) = self.rows(&base.manifest.input, inputs, pointer, "/input").await?;
+        let (mut inputs, mut rows) = self.rows(base, inputs, asked, "/input", Lane::Adapt).await?;
         if !unlabelled.is_empty() {
-            let (unlabelled, more) = self.rows(&base.manifest.input, unlabelled, "/unlabelled", "").await?;
+            let asked = Asked { origin, pointer: "/unlabelled" };
+            let (unlabelled, more) = self.rows(base, unlabelled, asked, "", Lane::Adapt).await?;
             targets.extend(unlabelled.iter().map(|_| (None, None)));
             inputs.extend(unlabelled);
             rows.extend(more);
@@ -142,7 +146,7 @@ impl Service {
             .zip(targets)
             .zip(&rows)
             .map(|((input, (target, external_id)), row)| {
-                let digest = digest(row, target.as_ref());
+                let digest = digest(&input, row, target.as_ref());
                 Example { input, target, external_id, digest }
             })
             .collect();
@@ -152,13 +156,15 @@ impl Service {
     /// A task's examples as the engine takes them, and the labels in the order of its outputs.
     pub(super) async fn support_set(
         &self,
+        origin: Origin,
         base: &BaseModel,
         task: &Task,
         support: Vec<Support>,
     ) -> Result<(SupportSet, Vec<String>)> {
         let (inputs, targets): (Vec<_>, Vec<_>) =
             support.into_iter().map(|support| (support.example.input, support.example.target)).unzip();
-        let (_, rows) = self.rows(&base.manifest.input, inputs, "/support", "/input").await?;
+        let asked = Asked { origin, pointer: "/support" };
+        let (_, rows) = self.rows(base, inputs, asked, "/input", Lane::Adapt).await?;
         assemble(base, task.kind, &task.labels, &rows, &targets).map_err(|fault| fault.at("/support").into())
     }
 }
@@ -235,11 +241,13 @@ pub(super) fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: 
     }
 }
 
-/// Two examples with one digest are duplicates: the same row with the same target, however the input was encoded.
-fn digest(row: &[f32], target: Option<&Target>) -> String {
+/// Two examples with one digest are duplicates: the same row with the same target, however the input was encoded. Of a
+/// text it is the text that counts: processors differ in the last bits of its row.
+fn digest(input: &Input, row: &[f32], target: Option<&Target>) -> String {
     let mut hash = Sha256::new();
-    for value in row {
-        hash.update(value.to_le_bytes());
+    match input {
+        Input::Text(text) => hash.update(text),
+        _ => row.iter().for_each(|value| hash.update(value.to_le_bytes())),
     }
     match target {
         Some(Target::Label(label)) => {

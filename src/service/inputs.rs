@@ -1,7 +1,8 @@
 //! From callers' values to rows of numbers.
 
 use super::{Result, Service, ServiceError};
-use crate::domain::{BaseModel, Fault, Input, InputSchema, Invalid, PixelLimits, Rows};
+use crate::domain::{BaseModel, Fault, Input, Invalid, PixelLimits, Rows};
+use crate::engine::{Lane, Origin};
 
 /// Longest name, label or external id, in characters.
 const NAME_LIMIT: usize = 128;
@@ -9,27 +10,44 @@ const NAME_LIMIT: usize = 128;
 /// Most faults that one answer lists.
 const MAX_FAULTS: usize = 20;
 
+/// For whom a list of inputs is read, and where it stands in the request.
+#[derive(Clone, Copy)]
+pub(super) struct Asked {
+    pub(super) origin: Origin,
+    pub(super) pointer: &'static str,
+}
+
 impl Service {
     /// One row an input. Decoding is work for a processor, so it happens off the runtime's threads, and for so many
-    /// requests at a time only.
+    /// requests at a time only; texts go on to the engine.
     ///
-    /// `pointer` is where the list stands in the request; `member` is the input's place in an item, `/input` or nothing.
+    /// `member` is the input's place in an item, `/input` or nothing.
     pub(super) async fn rows(
         &self,
-        schema: &InputSchema,
+        base: &BaseModel,
         inputs: Vec<Input>,
-        pointer: &'static str,
+        asked: Asked,
         member: &'static str,
+        lane: Lane,
     ) -> Result<(Vec<Input>, Vec<Vec<f32>>)> {
+        let Asked { origin, pointer } = asked;
         let limits = PixelLimits { max_side: self.config.max_image_side, ..PixelLimits::default() };
         let permit = self.decoders.clone().acquire_owned().await.map_err(|_| ServiceError::Lost)?;
-        let schema = schema.clone();
+        let schema = base.manifest.input.clone();
         let decode = move || {
             let _permit = permit; // until the work is done, even if nobody waits for it any more
             let mut rows = Vec::with_capacity(inputs.len());
-            let mut faults = Vec::new();
+            let (mut texts, mut faults) = (Vec::new(), Vec::new());
             for (index, input) in inputs.iter().enumerate() {
-                match schema.row(input, limits) {
+                let row = match schema.text(input) {
+                    Ok(Some(text)) => {
+                        texts.push((index, text.to_owned()));
+                        Ok(Vec::new()) // filled in when it has been encoded
+                    }
+                    Ok(None) => schema.row(input, limits),
+                    Err(fault) => Err(fault),
+                };
+                match row {
                     Ok(row) => rows.push(row),
                     Err(fault) if faults.len() < MAX_FAULTS => {
                         faults.push(fault.at(format!("{pointer}/{index}{member}")));
@@ -37,21 +55,28 @@ impl Service {
                     Err(_) => break,
                 }
             }
-            if faults.is_empty() { Ok((inputs, rows)) } else { Err(ServiceError::Invalid(faults)) }
+            if faults.is_empty() { Ok((inputs, rows, texts)) } else { Err(ServiceError::Invalid(faults)) }
         };
-        tokio::task::spawn_blocking(decode).await.map_err(|_| ServiceError::Lost)?
+        let (inputs, mut rows, texts) = tokio::task::spawn_blocking(decode).await.map_err(|_| ServiceError::Lost)??;
+        if !texts.is_empty() {
+            let (places, texts): (Vec<usize>, Vec<String>) = texts.into_iter().unzip();
+            let embeddings = self.engine.embed(origin, &base.manifest.name, texts, lane).await?;
+            for (place, embedding) in places.into_iter().zip(embeddings) {
+                rows[place] = embedding.to_vec();
+            }
+        }
+        Ok((inputs, rows))
     }
 
     /// Rows of a query.
-    pub(super) async fn query(&self, base: &BaseModel, query: Vec<Input>) -> Result<Rows> {
+    pub(super) async fn query(&self, origin: Origin, base: &BaseModel, query: Vec<Input>) -> Result<Rows> {
         let limits = &base.manifest.limits;
         if query.is_empty() {
             return Err(Fault::TooFew { what: "inputs in the query", given: 0, least: 1 }.at("/query").into());
         }
         check_count("inputs in the query", query.len(), limits.max_query, "/query")?;
-        let schema = &base.manifest.input;
-        let (_, rows) = self.rows(schema, query, "/query", "").await?;
-        Rows::new(schema.row_width(), rows.concat()).map_err(|fault| fault.at("/query").into())
+        let (_, rows) = self.rows(base, query, Asked { origin, pointer: "/query" }, "", Lane::Predict).await?;
+        Rows::new(base.manifest.input.row_width(), rows.concat()).map_err(|fault| fault.at("/query").into())
     }
 }
 

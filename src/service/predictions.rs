@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::examples::{assemble, target};
-use super::inputs::check_count;
+use super::inputs::{Asked, check_count};
 use super::tasks::check_kind;
 use super::{Given, GivenExample, Result, Service, ServiceError};
 use crate::domain::{
     Adapter, BaseModel, Calibration, Evaluation, Example, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality,
     Recipe, Rows, Target, Task, TaskId, TenantId, argmax, probabilities,
 };
-use crate::engine::Origin;
+use crate::engine::{Lane, Origin};
 
 /// Most versions that are compared at a time.
 const MAX_COMPARED: usize = 8;
@@ -129,7 +129,8 @@ impl Service {
         let adapter = self.answering(tenant, &task, request.version).await?;
         let kept = if request.store { request.query.clone() } else { Vec::new() };
         let base = self.base_of(&task, &adapter)?;
-        let query = self.query(base, request.query).await?;
+        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        let query = self.query(origin, base, request.query).await?;
         let predicted = self.predict_rows(tenant, &task, &adapter, query, request.style, request.deadline).await?;
         if request.store {
             self.keep(tenant, task.id, kept, &predicted).await?;
@@ -151,7 +152,7 @@ impl Service {
             return Err(Fault::OutOfRange { given, least: 2, most: MAX_COMPARED as i64 }.at("/versions").into());
         }
         let base = self.named_base(&task.base_model, "/base_model")?;
-        let query = self.query(base, query).await?;
+        let query = self.query(Origin::interactive(tenant), base, query).await?;
         let mut answers = Vec::with_capacity(versions.len());
         for &version in versions {
             let adapter = self.answering(tenant, &task, Some(version)).await?;
@@ -184,7 +185,8 @@ impl Service {
             return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
         }
         let inputs = examples.into_iter().map(|example| example.input).collect();
-        let (_, rows) = self.rows(&base.manifest.input, inputs, "/examples", "/input").await?;
+        let asked = Asked { origin: Origin::interactive(tenant), pointer: "/examples" };
+        let (_, rows) = self.rows(base, inputs, asked, "/input", Lane::Predict).await?;
         let width = base.manifest.input.row_width();
         let query = Rows::new(width, rows.concat()).map_err(|fault| fault.at("/examples"))?;
         let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
@@ -244,14 +246,15 @@ impl Service {
         if request.support.examples.is_empty() {
             return Err(Fault::EmptySupport.at("/support").into());
         }
-        let checked = self.check_examples(base, kind, &[], true, request.support, "/support").await?;
-        let query = self.query(base, request.query).await?;
+        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        let asked = Asked { origin, pointer: "/support" };
+        let checked = self.check_examples(base, kind, &[], true, request.support, asked).await?;
+        let query = self.query(origin, base, request.query).await?;
         let targets: Vec<Option<Target>> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
         let (support, labels) =
             assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
         let (hash, of_support, order) =
             (support.hash().to_owned(), support.targets().clone(), support.order().to_vec());
-        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let base_name = &base.manifest.name;
         let (adapted, outputs) = self.engine.adapt_predict(origin, base_name, support, request.recipe, query).await?;
         let judge = |held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels, &order);

@@ -190,7 +190,16 @@ impl Service {
         let support = self.store.load_support(claim.tenant, task.id).await?;
         let labelled = support.iter().filter(|support| support.example.target.is_some());
         let ids: Vec<SupportId> = labelled.map(|support| support.id).collect();
-        let (set, labels) = self.support_set(base, task, support).await?;
+        let origin = Origin::interactive(claim.tenant);
+        let (set, labels) = loop {
+            match self.support_set(origin, base, task, support.clone()).await {
+                // The job was accepted: its texts wait for their place, too.
+                Err(ServiceError::Overloaded { retry_after } | ServiceError::Crowded { retry_after, .. }) => {
+                    sleep(retry_after.min(ENGINE_RETRY)).await;
+                }
+                assembled => break assembled?,
+            }
+        };
         let made_from = AdapterOrigin {
             base_sha256: base.sha256.clone(),
             support_hash: set.hash().to_owned(),
@@ -200,7 +209,6 @@ impl Service {
         if let Some(version) = self.store.find_adapter_from(claim.tenant, task.id, &made_from).await? {
             return Ok(Completion::Known(version));
         }
-        let origin = Origin::interactive(claim.tenant);
         let adapt = async {
             loop {
                 match self.engine.adapt(origin, &base.manifest.name, set.clone(), recipe).await {

@@ -3,11 +3,12 @@
 use serde_json::{Map, Value};
 
 use super::examples::Checked;
-use super::inputs::{check_count, check_name};
+use super::inputs::{Asked, check_count, check_name};
 use super::{Given, GivenExample, Page, Result, Service, ServiceError};
 use crate::domain::{
     Adapter, BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId,
 };
+use crate::engine::Origin;
 
 /// Longest metadata, in bytes of JSON.
 const METADATA_LIMIT: usize = 16 << 10;
@@ -78,8 +79,9 @@ impl Service {
         let open_labels = new.labels.is_none() && kind == Kind::Classification;
         let mut labels = new.labels.unwrap_or_default();
         let given = Given { examples: new.support, unlabelled: Vec::new() };
+        let asked = Asked { origin: Origin::interactive(tenant), pointer: "/support" };
         let Checked { examples, new_labels, .. } =
-            self.check_examples(base, kind, &labels, open_labels, given, "/support").await?;
+            self.check_examples(base, kind, &labels, open_labels, given, asked).await?;
         labels.extend(new_labels);
         let has_examples = !examples.is_empty();
         let now = self.clock.now();

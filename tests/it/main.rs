@@ -8,4 +8,5 @@ mod http;
 mod postgres;
 mod quality;
 mod store;
+mod text_training;
 mod training;

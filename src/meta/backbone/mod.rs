@@ -40,14 +40,16 @@ pub trait Backbone: Send + Sync {
 /// The one place where a backbone's name becomes a backbone. A reason if the input's type does not suit it.
 pub fn build(config: &BackboneConfig, input: &InputSchema) -> Result<Box<dyn Backbone>, String> {
     match (config, input) {
-        (BackboneConfig::Mlp { hidden }, InputSchema::Vector { width }) => Ok(Box::new(mlp::Mlp::new(*width, hidden))),
+        (BackboneConfig::Mlp { hidden }, InputSchema::Vector { width } | InputSchema::Text { width, .. }) => {
+            Ok(Box::new(mlp::Mlp::new(*width, hidden)))
+        }
         (BackboneConfig::Conv4 { filters, .. }, InputSchema::Image { channels, height, width, .. }) => {
             if *height < 16 || *width < 16 {
                 return Err(format!("conv4 halves an image four times: {height}×{width} is less than 16×16"));
             }
             Ok(Box::new(conv4::Conv4::new(*channels, *height, *width, *filters)))
         }
-        (BackboneConfig::Mlp { .. }, _) => Err("an mlp takes vectors".to_owned()),
+        (BackboneConfig::Mlp { .. }, _) => Err("an mlp takes vectors and texts".to_owned()),
         (BackboneConfig::Conv4 { .. }, _) => Err("conv4 takes images".to_owned()),
     }
 }

@@ -68,7 +68,8 @@ impl BertConfig {
         layer("embeddings.LayerNorm".to_owned(), vec![width]);
         for block in 0..self.num_hidden_layers {
             let name = |part: &str| format!("encoder.layer.{block}.{part}");
-            for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"] {
+            for part in ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"]
+            {
                 layer(name(part), vec![width, width]);
             }
             layer(name("attention.output.LayerNorm"), vec![width]);

@@ -8,6 +8,7 @@
 //! text alone: an adapter has the same bits whatever its examples were encoded with.
 
 mod bert;
+pub mod corpus;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -92,6 +93,12 @@ impl Encoder {
     /// Numbers in an embedding.
     pub fn width(&self) -> usize {
         self.config.hidden_size
+    }
+
+    /// Multiply-adds of one piece.
+    pub fn multiply_adds(&self) -> u64 {
+        let (width, inner) = (self.config.hidden_size as u64, self.config.intermediate_size as u64);
+        self.config.num_hidden_layers as u64 * (4 * width * width + 2 * width * inner)
     }
 
     /// The same weights.

@@ -19,6 +19,7 @@ mod omniglot;
 mod paint;
 mod painted;
 mod photographs;
+mod texts;
 mod zipped;
 
 use std::collections::BTreeMap;
@@ -30,9 +31,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Episode;
+use super::encoder::EncoderError;
 use crate::domain::{InputSchema, Kind, hex};
 
 pub use affine::Augment;
+pub use texts::TextTable;
 
 /// A part of the classes or tasks. Parts share none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -113,6 +116,9 @@ pub enum TaskError {
         /// What is wrong.
         reason: String,
     },
+    /// The text encoder does not load.
+    #[error("text encoder: {0}")]
+    Encoder(#[from] EncoderError),
     /// The configuration asks for something that the data does not have.
     #[error("{0}")]
     Config(String),
@@ -196,6 +202,15 @@ pub enum TaskConfig {
         /// Classes of the test split.
         test: Vec<String>,
     },
+    /// Classes of texts, by what a frozen encoder says of them.
+    Texts {
+        /// Name of the encoder's folder.
+        encoder: String,
+        /// Longest text that the base model takes, in characters.
+        max_chars: usize,
+        /// Where the texts are.
+        tables: Vec<TextTable>,
+    },
     /// Each episode from one of several, all equally likely.
     Mixture {
         /// Distributions of the same inputs and targets.
@@ -206,8 +221,20 @@ pub enum TaskConfig {
     },
 }
 
-/// The one place where a configuration becomes a task distribution. Relative paths start from `data`.
-pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution>, TaskError> {
+/// Where task distributions read from.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// Folder that relative paths of a configuration start from.
+    pub data: &'a Path,
+    /// Folder of text encoders.
+    pub encoders: &'a Path,
+    /// Is told how many texts of a table are encoded, of how many: the first time that takes minutes.
+    pub progress: &'a (dyn Fn(usize, usize) + Sync),
+}
+
+/// The one place where a configuration becomes a task distribution.
+pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDistribution>, TaskError> {
+    let data = sources.data;
     match config {
         TaskConfig::Omniglot { background, evaluation, validation_alphabets, rotations, augment } => {
             let paths = (data.join(background), evaluation.as_ref().map(|path| data.join(path)));
@@ -231,7 +258,10 @@ pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution
         }
         TaskConfig::Painted { of, margin, photographs, plain } => {
             let photographs = photographs.as_ref().map(|path| data.join(path));
-            Ok(Box::new(painted::Painted::open(open(of, data)?, *margin, photographs.as_deref(), *plain)?))
+            Ok(Box::new(painted::Painted::open(open(of, sources)?, *margin, photographs.as_deref(), *plain)?))
+        }
+        TaskConfig::Texts { encoder, max_chars, tables } => {
+            Ok(Box::new(texts::Texts::open(encoder, *max_chars, tables, sources)?))
         }
         TaskConfig::Svhn { train, test } => {
             let train = train.as_ref().map(|path| data.join(path));
@@ -241,7 +271,8 @@ pub fn open(config: &TaskConfig, data: &Path) -> Result<Box<dyn TaskDistribution
             Ok(Box::new(coloured::Coloured::folders(&data.join(zip), *side, validation, test)?))
         }
         TaskConfig::Mixture { of, train_only } => {
-            let all = |parts: &[TaskConfig]| parts.iter().map(|part| open(part, data)).collect::<Result<Vec<_>, _>>();
+            let all =
+                |parts: &[TaskConfig]| parts.iter().map(|part| open(part, sources)).collect::<Result<Vec<_>, _>>();
             Ok(Box::new(mixture::Mixture::new(all(of)?, all(train_only)?)?))
         }
     }

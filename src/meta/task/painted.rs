@@ -117,7 +117,11 @@ mod tests {
 
     use super::*;
     use crate::domain::Targets;
-    use crate::meta::task::{Augment, TaskConfig, open};
+    use crate::meta::task::{Augment, Sources, TaskConfig, open};
+
+    fn sources(data: &Path) -> Sources<'_> {
+        Sources { data, encoders: data, progress: &|_, _| {} }
+    }
 
     /// Twelve 4×4 images of three classes, as IDX files; all ink of a class is at one place.
     fn idx(folder: &Path) -> TaskConfig {
@@ -146,7 +150,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let of = Box::new(idx(folder.path()));
         let config = TaskConfig::Painted { of, margin: 1, photographs: None, plain: true };
-        let tasks = open(&config, folder.path()).unwrap();
+        let tasks = open(&config, &sources(folder.path())).unwrap();
 
         tasks.check(Split::Train, &SPEC).unwrap();
         let episode = tasks.sample(Split::Train, &SPEC, &mut ChaCha8Rng::seed_from_u64(1));
@@ -163,7 +167,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let of = Box::new(idx(folder.path()));
         let config = TaskConfig::Painted { of, margin: 0, photographs: None, plain: false };
-        let tasks = open(&config, folder.path()).unwrap();
+        let tasks = open(&config, &sources(folder.path())).unwrap();
         let sample = |seed| tasks.sample(Split::Test, &SPEC, &mut ChaCha8Rng::seed_from_u64(seed));
 
         assert_eq!(sample(1), sample(1));
@@ -174,8 +178,8 @@ mod tests {
     fn what_is_too_small_or_not_there_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let spec = EpisodeSpec { way: 2..=2, ..SPEC };
-        let ordered = open(&idx(folder.path()), folder.path()).unwrap();
-        let curve = open(&TaskConfig::Line {}, folder.path()).unwrap();
+        let ordered = open(&idx(folder.path()), &sources(folder.path())).unwrap();
+        let curve = open(&TaskConfig::Line {}, &sources(folder.path())).unwrap();
 
         assert!(ordered.check(Split::Train, &spec).is_err());
         assert!(Painted::open(curve, 0, None, false).is_err());

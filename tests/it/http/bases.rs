@@ -13,6 +13,8 @@ use imprint::meta::model::Architecture;
 use imprint::meta::{Model, bundle};
 use tch::Device;
 
+use super::tiny_encoder;
+
 pub const MAX_SUPPORT: usize = 20;
 pub const MAX_LABELS: usize = 4;
 pub const MAX_QUERY: usize = 8;
@@ -30,11 +32,12 @@ pub fn start(workers: usize, engine_queue: usize) -> Engine {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let models = folder.path().to_owned();
-    let config = EngineConfig { models, device: DeviceSetting::Cpu, workers, engine_queue, ..EngineConfig::default() };
+    let (encoders, device) = (models.clone(), DeviceSetting::Cpu);
+    let config = EngineConfig { models, encoders, device, workers, engine_queue, ..EngineConfig::default() };
     Engine::start(&config).unwrap()
 }
 
-/// Writes the base models `line`, `marks`, `pair` and `plane`.
+/// Writes the base models `line`, `marks`, `pair`, `plane` and `words`, and the encoder that `words` stands on.
 pub fn write(folder: &Path) {
     let closed_form = LearnerConfig::Protonet {};
     let small = BackboneConfig::Mlp { hidden: vec![16] };
@@ -47,11 +50,13 @@ pub fn write(folder: &Path) {
     let image =
         InputSchema::Image { channels: 1, height: SIDE as usize, width: SIDE as usize, polarity: Polarity::Ink };
     let conv = BackboneConfig::Conv4 { filters: 4, norm: Norm::Running };
+    let text = tiny_encoder::write(&folder.join("tiny"));
     for (name, input, kind, backbone, learner) in [
         ("line", InputSchema::Vector { width: 1 }, Kind::Regression, small.clone(), LearnerConfig::R2d2 {}),
         ("marks", image, Kind::Classification, conv, closed_form.clone()),
         ("pair", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), gradient),
-        ("plane", InputSchema::Vector { width: 2 }, Kind::Classification, small, closed_form),
+        ("plane", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), closed_form.clone()),
+        ("words", text, Kind::Classification, small, closed_form),
     ] {
         let model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();
         bundle::write(&folder.join(name), manifest(name, &model.architecture), &model).unwrap();

@@ -14,7 +14,8 @@ const CLIENTS: usize = 64;
 /// The server as it is shipped, with four workers.
 async fn shipped() -> Arc<TestApp> {
     let models = concat!(env!("CARGO_MANIFEST_DIR"), "/models").into();
-    let config = EngineConfig { models, device: DeviceSetting::Cpu, workers: 4, ..EngineConfig::default() };
+    let encoders = concat!(env!("CARGO_MANIFEST_DIR"), "/.imprint/encoders").into();
+    let config = EngineConfig { models, encoders, device: DeviceSetting::Cpu, workers: 4, ..EngineConfig::default() };
     let service = ServiceConfig { runners: 8, poll_ms: 50, ..ServiceConfig::default() };
     let engine = Engine::start(&config).unwrap();
     Arc::new(TestApp::with(Settings { service, engine, ..Settings::default() }).await)

@@ -20,3 +20,5 @@ mod story;
 mod support;
 mod tasks;
 mod tenants;
+mod texts;
+pub mod tiny_encoder;

@@ -1,0 +1,183 @@
+//! Texts on their way to rows of numbers: looked up, and what is new is cut into pieces off the runtime's threads and
+//! encoded by the workers.
+//!
+//! A text's embedding is a function of the encoder and the text alone, so one that was made once serves everyone: to adapt
+//! again after one more example is to encode one example.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use moka::future::Cache;
+use sha2::{Digest, Sha256};
+use tch::Device;
+use tokio::task::JoinSet;
+
+use super::command::Work;
+use super::{Engine, EngineError, Lane, Origin, StartError};
+use crate::domain::{BaseModel, EncoderRef, InputSchema};
+use crate::meta::encoder::{self, Encoder, Loaded, Tokenizer, Tokens};
+
+/// Texts of one command: a few milliseconds each, so that nobody waits long behind another one's list.
+const CHUNK: usize = 8;
+
+/// An embedding; many requests may hold one.
+pub type Embedding = Arc<[f32]>;
+
+/// Which text, by which encoder.
+type Key = [u8; 32];
+
+/// How texts are cut and what is known of them already.
+pub(super) struct Texts {
+    /// For each base model its encoder, if it takes texts.
+    of_base: Vec<Option<usize>>,
+    tokenizers: Vec<(Arc<Tokenizer>, EncoderRef)>,
+    /// Multiply-adds of one piece, for each encoder.
+    piece_costs: Vec<u64>,
+    known: Cache<Key, Embedding>,
+    encoded: AtomicU64,
+}
+
+impl Texts {
+    /// Loads each encoder that a base model names, and compares it with what the base model says of it.
+    pub(super) fn load(
+        bases: &[BaseModel],
+        folder: &Path,
+        cache_mib: u64,
+        device: Device,
+    ) -> Result<(Self, Vec<Encoder>), StartError> {
+        let (mut tokenizers, mut encoders, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let mut of_base = Vec::new();
+        for base in bases {
+            let InputSchema::Text { encoder: wanted, width, .. } = &base.manifest.input else {
+                of_base.push(None);
+                continue;
+            };
+            let place = if let Some(&place) = places.get(&wanted.name) {
+                place
+            } else {
+                let Loaded { encoder, tokenizer, reference } = encoder::load(&folder.join(&wanted.name), device)?;
+                places.insert(wanted.name.clone(), encoders.len());
+                encoders.push(encoder);
+                tokenizers.push((Arc::new(tokenizer), reference));
+                encoders.len() - 1
+            };
+            if tokenizers[place].1 != *wanted || encoders[place].width() != *width {
+                return Err(StartError::OtherEncoder {
+                    base: base.manifest.name.clone(),
+                    encoder: folder.join(&wanted.name),
+                });
+            }
+            of_base.push(Some(place));
+        }
+        let piece_costs = encoders.iter().map(Encoder::multiply_adds).collect();
+        Ok((Self { of_base, tokenizers, piece_costs, known: cache(cache_mib), encoded: AtomicU64::new(0) }, encoders))
+    }
+
+    /// For an engine whose base models take no texts.
+    pub(super) fn none() -> Self {
+        Self { of_base: Vec::new(), tokenizers: Vec::new(), piece_costs: Vec::new(), known: cache(0), encoded: AtomicU64::new(0) }
+    }
+}
+
+impl Texts {
+    /// Multiply-adds of a text of these, as they are on the average.
+    pub(super) fn cost(&self, encoder: usize, tokens: &[Tokens]) -> u64 {
+        let pieces: usize = tokens.iter().map(|tokens| tokens.ids.len()).sum();
+        self.piece_costs[encoder].saturating_mul(pieces.div_ceil(tokens.len().max(1)) as u64)
+    }
+}
+
+fn cache(mib: u64) -> Cache<Key, Embedding> {
+    let weight = |_: &Key, row: &Embedding| u32::try_from(size_of_val(&**row) + size_of::<Key>()).unwrap_or(u32::MAX);
+    Cache::builder().weigher(weight).max_capacity(mib << 20).build()
+}
+
+impl Engine {
+    /// The embedding of each text by the encoder that `base` stands on.
+    ///
+    /// # Errors
+    /// [`EngineError::UnknownBase`] if there is no such base model, or it takes no texts.
+    pub async fn embed(
+        &self,
+        origin: Origin,
+        base: &str,
+        texts: Vec<String>,
+        lane: Lane,
+    ) -> Result<Vec<Embedding>, EngineError> {
+        let index = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
+        let place = index.and_then(|index| self.0.texts.of_base.get(index).copied().flatten());
+        let place = place.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
+        let (_, reference) = &self.0.texts.tokenizers[place];
+        let keys: Vec<Key> = texts.iter().map(|text| key(reference, text)).collect();
+        let mut rows: Vec<Option<Embedding>> = Vec::with_capacity(keys.len());
+        for key in &keys {
+            rows.push(self.0.texts.known.get(key).await);
+        }
+        let missing: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].is_none()).collect();
+        let new = missing.iter().map(|&index| texts[index].clone()).collect();
+        let made = self.encode(origin, base, place, new, lane).await?;
+        for (index, row) in missing.into_iter().zip(made) {
+            let row: Embedding = row.into();
+            self.0.texts.known.insert(keys[index], Arc::clone(&row)).await;
+            rows[index] = Some(row);
+        }
+        // Every place has been filled: there is one row for each text that was missing.
+        Ok(rows.into_iter().flatten().collect())
+    }
+
+    /// How many texts have been encoded since the start; the rest were known.
+    pub fn texts_encoded(&self) -> u64 {
+        self.0.texts.encoded.load(Ordering::Relaxed)
+    }
+
+    /// Encodes in chunks, as many at a time as there are workers, so that a long list does not fill the queue.
+    async fn encode(
+        &self,
+        origin: Origin,
+        base: &str,
+        place: usize,
+        texts: Vec<String>,
+        lane: Lane,
+    ) -> Result<Vec<Vec<f32>>, EngineError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tokenizer = Arc::clone(&self.0.texts.tokenizers[place].0);
+        let cut = move || texts.iter().map(|text| tokenizer.tokens(text)).collect::<Result<Vec<Tokens>, String>>();
+        let pieces = tokio::task::spawn_blocking(cut).await.map_err(|_| EngineError::Panicked)?;
+        let pieces = pieces.map_err(EngineError::Torch)?;
+        let mut chunks = pieces.chunks(CHUNK).map(<[Tokens]>::to_vec).enumerate();
+        let mut running = JoinSet::new();
+        let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); pieces.len().div_ceil(CHUNK)];
+        loop {
+            while running.len() < self.0.encoding_at_once
+                && let Some((number, tokens)) = chunks.next()
+            {
+                let (engine, base) = (self.clone(), base.to_owned());
+                let encode = async move {
+                    let work = Work::Embed { encoder: place, tokens, lane };
+                    let rows = engine.run(origin, &base, work).await?.embeddings;
+                    Ok::<_, EngineError>((number, rows.ok_or(EngineError::Panicked)?))
+                };
+                running.spawn(tracing::Instrument::in_current_span(encode));
+            }
+            match running.join_next().await {
+                Some(ended) => {
+                    let (number, made) = ended.map_err(|_| EngineError::Panicked)??;
+                    self.0.texts.encoded.fetch_add(made.len() as u64, Ordering::Relaxed);
+                    rows[number] = made;
+                }
+                None => return Ok(rows.concat()),
+            }
+        }
+    }
+}
+
+fn key(encoder: &EncoderRef, text: &str) -> Key {
+    let mut hash = Sha256::new();
+    encoder.sha256.values().for_each(|sha256| hash.update(sha256));
+    hash.update(text);
+    hash.finalize().into()
+}

@@ -1,0 +1,311 @@
+//! Classes of texts: intents, sentiments, topics, from tables with a column of texts and one of labels.
+//!
+//! A base model that stands on a frozen encoder sees a text's embedding and nothing else, so each text is encoded once and
+//! episodes are drawn from the embeddings.
+//!
+//! Splits share no class: the classes of a table's `validation` and `test` groups are left out of training. Only a table
+//! that stands `alone` shares its classes between splits, and no text. What is drawn beside what:
+//!
+//! * Classes of different tables stand beside each other, but for tables that stand alone, whose labels make sense only
+//!   among themselves.
+//! * To train on, half of the episodes draw from one group only: tenants' questions are about one matter.
+//! * To validate and to test, an episode of as many classes as a table alone has is drawn from that table, and every
+//!   other one from the mixture.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use rand::RngExt;
+use rand::seq::index;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{EpisodeSpec, Sources, Split, TaskDistribution, TaskError, idx, note_checksum};
+use crate::domain::{InputSchema, Kind, Rows, Targets};
+use crate::meta::Episode;
+use crate::meta::encoder::{self, corpus};
+
+/// Share of training episodes that come from tables alone, if there are any.
+const ALONE: f64 = 0.25;
+
+/// A table with a line of headings (CSV, plain or gzipped).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextTable {
+    /// The file.
+    pub file: PathBuf,
+    /// Heading of the texts.
+    pub text: String,
+    /// Heading of what a text is about, which is put before it: `entity: text`.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// Heading of the labels.
+    pub label: String,
+    /// Heading of the groups of labels; each label is its own group without it.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// Labels that are none.
+    #[serde(default)]
+    pub skip: Vec<String>,
+    /// Groups that are kept for validation.
+    #[serde(default)]
+    pub validation: Vec<String>,
+    /// Groups that are kept for the test.
+    #[serde(default)]
+    pub test: Vec<String>,
+    /// Whether its labels make sense only among themselves; then a fifth of its texts each is for validation and test.
+    #[serde(default)]
+    pub alone: bool,
+}
+
+/// One class of one split.
+struct Class {
+    table: usize,
+    group: String,
+    rows: Vec<Vec<f32>>,
+}
+
+pub(super) struct Texts {
+    input: InputSchema,
+    width: usize,
+    classes: [Vec<Class>; 3],
+    alone: Vec<bool>,
+    names: Vec<String>,
+    checksums: BTreeMap<String, String>,
+}
+
+/// A line of a table.
+struct Line {
+    text: String,
+    label: String,
+    group: String,
+}
+
+impl Texts {
+    pub(super) fn open(
+        encoder: &str,
+        max_chars: usize,
+        tables: &[TextTable],
+        sources: &Sources<'_>,
+    ) -> Result<Self, TaskError> {
+        let loaded = encoder::load(&sources.encoders.join(encoder), tch::Device::Cpu)?;
+        let width = loaded.encoder.width();
+        let input = InputSchema::Text { encoder: loaded.reference.clone(), width, max_chars };
+        let mut checksums = BTreeMap::new();
+        let mut classes = [Vec::new(), Vec::new(), Vec::new()];
+        for (number, table) in tables.iter().enumerate() {
+            let path = sources.data.join(&table.file);
+            let lines = read(&path, table, &mut checksums)?;
+            let texts: Vec<String> = lines.iter().map(|line| line.text.clone()).collect();
+            let rows = corpus::embed_all(&loaded, &texts, &sources.encoders.join(".embeddings"), sources.progress)?;
+            let mut found: BTreeMap<(usize, String, String), Vec<Vec<f32>>> = BTreeMap::new();
+            for (line, row) in lines.into_iter().zip(rows) {
+                let split = split_of(table, &line) as usize;
+                found.entry((split, line.group, line.label)).or_default().push(row);
+            }
+            for ((split, group, _), rows) in found {
+                classes[split].push(Class { table: number, group, rows });
+            }
+        }
+        let alone = tables.iter().map(|table| table.alone).collect();
+        let name = |table: &TextTable| table.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Self { input, width, classes, alone, names: tables.iter().map(name).collect(), checksums })
+    }
+
+    fn of(&self, split: Split) -> &[Class] {
+        &self.classes[split as usize]
+    }
+
+    /// Classes of `split` that stand beside each other, those of tables alone left out.
+    fn mixed(&self, split: Split) -> Vec<&Class> {
+        self.of(split).iter().filter(|class| !self.alone[class.table]).collect()
+    }
+
+    /// Classes of the tables alone that have any in `split`.
+    fn apart(&self, split: Split) -> Vec<Vec<&Class>> {
+        let of_table = |table| self.of(split).iter().filter(move |class| class.table == table).collect::<Vec<_>>();
+        let tables = (0..self.alone.len()).filter(|&table| self.alone[table]);
+        tables.map(of_table).filter(|classes| !classes.is_empty()).collect()
+    }
+
+    /// The classes that an episode is drawn from.
+    fn pool(&self, split: Split, way: usize, rng: &mut ChaCha8Rng) -> Vec<&Class> {
+        let (mixed, mut apart) = (self.mixed(split), self.apart(split));
+        if split != Split::Train {
+            apart.retain(|classes| classes.len() == way);
+        }
+        let takes_apart = mixed.is_empty() || split != Split::Train || rng.random_bool(ALONE);
+        if !apart.is_empty() && takes_apart {
+            return apart.swap_remove(rng.random_range(0..apart.len()));
+        }
+        if split != Split::Train || rng.random_bool(0.5) {
+            return mixed;
+        }
+        let chosen = mixed[rng.random_range(0..mixed.len())];
+        let kin: Vec<_> = mixed.iter().copied().filter(|class| related(class, chosen)).collect();
+        if kin.len() > 1 { kin } else { mixed }
+    }
+}
+
+/// Whether two classes are of one matter: of one group, or, where each class is its own group, of one table.
+fn related(one: &Class, other: &Class) -> bool {
+    one.table == other.table && (one.group == other.group || one.group.is_empty())
+}
+
+impl TaskDistribution for Texts {
+    fn check(&self, split: Split, spec: &EpisodeSpec) -> Result<(), TaskError> {
+        let (way, wanted) = (*spec.way.end(), spec.shot.end() + spec.query + spec.unlabelled);
+        let mixed = self.mixed(split);
+        let apart = self.apart(split);
+        let pools = match split {
+            Split::Train => std::iter::once(mixed).chain(apart).filter(|pool| !pool.is_empty()).collect::<Vec<_>>(),
+            _ => match apart.into_iter().find(|classes| classes.len() == way) {
+                Some(classes) => vec![classes],
+                None => vec![mixed],
+            },
+        };
+        let fail = |reason: String| Err(TaskError::Config(format!("texts {}: {reason}", split.name())));
+        for pool in &pools {
+            // Training takes what there is of each pool.
+            let fewest = if split == Split::Train { 2 } else { way };
+            if pool.len() < fewest {
+                return fail(format!(
+                    "there are {} classes, and {fewest}-way episodes need as many as that",
+                    pool.len()
+                ));
+            }
+            if let Some(rows) = pool.iter().map(|class| class.rows.len()).find(|&rows| rows < wanted) {
+                return fail(format!("a class has {rows} texts, and {wanted} are wanted for an episode"));
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
+        let wanted = rng.random_range(spec.way.clone());
+        let pool = self.pool(split, wanted, rng);
+        let way = wanted.min(pool.len()).max(2);
+        // Half of the episodes have as many examples of each class, the others what the tenant happened to have.
+        let shared = rng.random_bool(0.5).then(|| rng.random_range(spec.shot.clone()));
+        let mut support = Drawn::default();
+        let (mut query, mut unlabelled) = (Drawn::default(), Drawn::default());
+        for (label, class) in index::sample(rng, pool.len(), way).into_iter().enumerate() {
+            let rows = &pool[class].rows;
+            let shot = shared.unwrap_or_else(|| rng.random_range(spec.shot.clone()));
+            for (place, row) in
+                index::sample(rng, rows.len(), shot + spec.query + spec.unlabelled).into_iter().enumerate()
+            {
+                let part = match place {
+                    _ if place < shot => &mut support,
+                    _ if place < shot + spec.query => &mut query,
+                    _ => &mut unlabelled,
+                };
+                part.push(&rows[row], label);
+            }
+        }
+        let unlabelled = (!unlabelled.labels.is_empty()).then(|| unlabelled.rows(self.width));
+        Episode {
+            support: support.rows(self.width),
+            support_targets: Targets::Classes { labels: support.labels, way },
+            query: query.rows(self.width),
+            query_targets: Targets::Classes { labels: query.labels, way },
+            unlabelled,
+        }
+    }
+
+    fn input(&self) -> InputSchema {
+        self.input.clone()
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Classification
+    }
+
+    fn describe(&self, split: Split) -> String {
+        let of_table = |(table, name): (usize, &String)| {
+            let classes = self.of(split).iter().filter(|class| class.table == table);
+            let (count, texts) = classes.fold((0, 0), |(count, texts), class| (count + 1, texts + class.rows.len()));
+            (count > 0).then(|| format!("{texts} texts of {count} classes of {name}"))
+        };
+        let tables: Vec<String> = self.names.iter().enumerate().filter_map(of_table).collect();
+        format!("{}: {}", split.name(), tables.join(", "))
+    }
+
+    fn checksums(&self) -> BTreeMap<String, String> {
+        self.checksums.clone()
+    }
+}
+
+/// Rows of one part of an episode.
+#[derive(Default)]
+struct Drawn {
+    values: Vec<f32>,
+    labels: Vec<u32>,
+}
+
+impl Drawn {
+    fn push(&mut self, row: &[f32], label: usize) {
+        self.values.extend_from_slice(row);
+        self.labels.push(u32::try_from(label).expect("far fewer classes than 2^32"));
+    }
+
+    fn rows(&self, width: usize) -> Rows {
+        Rows::new(width, self.values.clone()).expect("embeddings are finite")
+    }
+}
+
+/// The split that a line belongs to.
+fn split_of(table: &TextTable, line: &Line) -> Split {
+    if table.alone {
+        // By the text, so that one text is in one split however often it occurs.
+        return match Sha256::digest(line.text.as_bytes())[0] % 5 {
+            3 => Split::Validation,
+            4 => Split::Test,
+            _ => Split::Train,
+        };
+    }
+    let group = if table.group.is_some() { &line.group } else { &line.label };
+    match (table.validation.contains(group), table.test.contains(group)) {
+        (_, true) => Split::Test,
+        (true, _) => Split::Validation,
+        _ => Split::Train,
+    }
+}
+
+fn read(path: &Path, table: &TextTable, checksums: &mut BTreeMap<String, String>) -> Result<Vec<Line>, TaskError> {
+    let format = |reason: String| TaskError::Format { path: path.to_owned(), reason };
+    let bytes = idx::read(path)?;
+    note_checksum(checksums, path, &bytes);
+    let mut reader = csv::Reader::from_reader(&bytes[..]);
+    let headings = reader.headers().map_err(|error| format(error.to_string()))?.clone();
+    let column = |name: &str| {
+        let found = headings.iter().position(|heading| heading == name);
+        found.ok_or_else(|| {
+            format(format!("there is no column `{name}` among: {}", headings.iter().collect::<Vec<_>>().join(", ")))
+        })
+    };
+    let (text, label) = (column(&table.text)?, column(&table.label)?);
+    let about = table.about.as_deref().map(column).transpose()?;
+    let group = table.group.as_deref().map(column).transpose()?;
+    let mut lines = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|error| format(error.to_string()))?;
+        let field = |column: usize| record[column].to_owned(); // every record is as long as the headings
+        if table.skip.contains(&field(label)) || field(text).trim().is_empty() {
+            continue;
+        }
+        lines.push(Line {
+            text: about.map_or_else(|| field(text), |about| format!("{}: {}", field(about), field(text))),
+            label: field(label),
+            group: group.map_or_else(String::new, field),
+        });
+    }
+    for wanted in table.validation.iter().chain(&table.test) {
+        let has = |line: &Line| if group.is_some() { line.group == *wanted } else { line.label == *wanted };
+        if !lines.iter().any(has) {
+            return Err(format(format!("there is no `{wanted}` to keep for validation or test")));
+        }
+    }
+    Ok(lines)
+}
