@@ -34,8 +34,9 @@ impl<'a> Server<'a> {
         let client = || Ok::<_, CliError>(());
         let figures = in_order(measurement.episodes, clients, progress, client, |&mut (), index| {
             let episode = measurement.episode(index);
+            let names = episode.names.as_ref().map(|names| &names.labels[..]);
             let support: Vec<Value> = inputs(&episode.support, &input)
-                .zip(targets(&episode.support_targets))
+                .zip(targets(&episode.support_targets, names))
                 .map(|(input, (name, target))| json!({"input": input, name: target}))
                 .collect();
             let query: Vec<Value> = inputs(&episode.query, &input).collect();
@@ -43,7 +44,7 @@ impl<'a> Server<'a> {
             let answer = self.post(&json!({
                 "base_model": self.base_model, "support": support, "query": query, "recipe": recipe, "top_k": 1
             }))?;
-            Ok(judged(&answer, &episode.query_targets))
+            Ok(judged(&answer, &episode.query_targets, names))
         })?;
         Ok(Estimate::of(&figures))
     }
@@ -77,19 +78,25 @@ fn inputs<'r>(rows: &'r Rows, schema: &InputSchema) -> impl Iterator<Item = Valu
     })
 }
 
-fn targets(targets: &Targets) -> Box<dyn Iterator<Item = (&'static str, Value)> + '_> {
+fn targets<'t>(
+    targets: &'t Targets,
+    names: Option<&'t [String]>,
+) -> Box<dyn Iterator<Item = (&'static str, Value)> + 't> {
     match targets {
-        Targets::Classes { labels, .. } => Box::new(labels.iter().map(|label| ("label", json!(class_name(*label))))),
+        Targets::Classes { labels, .. } => {
+            Box::new(labels.iter().map(move |label| ("label", json!(class_name(*label, names)))))
+        }
         Targets::Values(values) => Box::new(values.iter().map(|value| ("value", json!(f64::from(*value))))),
     }
 }
 
-fn class_name(label: u32) -> String {
-    format!("c{label:03}")
+/// Its own name, or a number.
+fn class_name(label: u32, names: Option<&[String]>) -> String {
+    names.map_or_else(|| format!("c{label:03}"), |names| names[label as usize].clone())
 }
 
 /// As [`score`](crate::meta::eval::score) judges what the engine says.
-fn judged(answer: &Value, targets: &Targets) -> f64 {
+fn judged(answer: &Value, targets: &Targets, names: Option<&[String]>) -> f64 {
     let empty = Vec::new();
     let predictions = answer["predictions"].as_array().unwrap_or(&empty);
     match targets {
@@ -97,7 +104,7 @@ fn judged(answer: &Value, targets: &Targets) -> f64 {
             let hits = predictions
                 .iter()
                 .zip(labels)
-                .filter(|(prediction, label)| prediction["label"] == class_name(**label))
+                .filter(|(prediction, label)| prediction["label"] == class_name(**label, names))
                 .count();
             hits as f64 / labels.len() as f64
         }

@@ -1,4 +1,4 @@
-//! Text encoders, as base models name them.
+//! Text encoders, as base models name them, and labels as they read them.
 
 use std::collections::BTreeMap;
 
@@ -12,4 +12,40 @@ pub struct EncoderRef {
     pub name: String,
     /// SHA-256 of each of its files, in hexadecimal, by the file's name.
     pub sha256: BTreeMap<String, String>,
+}
+
+/// A label as a person would say it: `card_arrival` and `cardArrival` are `card arrival`.
+pub fn words(label: &str) -> String {
+    let mut words = String::with_capacity(label.len() + 4);
+    let mut before = ' ';
+    for letter in label.chars() {
+        let is_joint = "_-./:".contains(letter) || letter.is_whitespace();
+        let begins = letter.is_uppercase() && before.is_lowercase();
+        if (is_joint || begins) && !words.ends_with(' ') && !words.is_empty() {
+            words.push(' ');
+        }
+        if !is_joint {
+            words.extend(letter.to_lowercase());
+        }
+        before = letter;
+    }
+    words.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_becomes_words() {
+        for (label, spoken) in [
+            ("card_arrival", "card arrival"),
+            ("AddToPlaylist", "add to playlist"),
+            ("ATM support", "atm support"),
+            ("billing/refund--late", "billing refund late"),
+            ("_", ""),
+        ] {
+            assert_eq!(words(label), spoken, "{label}");
+        }
+    }
 }

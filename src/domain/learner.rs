@@ -109,6 +109,11 @@ pub enum LearnerConfig {
     Protonet {},
     /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
     R2d2 {},
+    /// Logistic regression towards class means, and towards the classes' names where a task tells them.
+    Logistic {
+        /// Steps to the minimum, which is the only one.
+        steps: u32,
+    },
 }
 
 impl LearnerConfig {
@@ -128,6 +133,7 @@ impl LearnerConfig {
             Self::Experts { .. } => "experts",
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
+            Self::Logistic { .. } => "logistic",
         }
     }
 
@@ -159,7 +165,7 @@ impl LearnerConfig {
             | Self::Cavia { inner_steps, .. }
             | Self::LearnedOptimizer { inner_steps, .. }
             | Self::FineTune { inner_steps, .. } => Some(*inner_steps),
-            Self::Protonet {} | Self::R2d2 {} => None,
+            Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } => None,
         }
     }
 
@@ -174,7 +180,7 @@ impl LearnerConfig {
             | Self::Reptile { head_init, .. }
             | Self::LearnedOptimizer { head_init, .. } => Some(*head_init),
             Self::FineTune { way, .. } => Some(HeadInit::Learned { way: *way }),
-            Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} => None,
+            Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } => None,
         }
     }
 
@@ -192,9 +198,14 @@ impl LearnerConfig {
         kind == Kind::Classification && matches!(self.single(), Self::Protonet {} | Self::R2d2 {})
     }
 
+    /// Whether it learns from what classes are called, too.
+    pub fn takes_names(&self) -> bool {
+        matches!(self.single(), Self::Logistic { .. })
+    }
+
     /// Whether tasks get features of their own, so that running statistics of θ's are not theirs.
     pub fn adapts_features(&self) -> bool {
-        !matches!(self.single(), Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {})
+        !matches!(self.single(), Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. })
     }
 }
 

@@ -29,7 +29,7 @@ mod tenant;
 pub use adaptation::{Adaptation, AdaptationStatus, Failure, Promotion, Recipe};
 pub use adapter::{Adapter, AdapterBlob, AdapterOrigin};
 pub use base_model::{BaseModel, Figure, Limits, Manifest, Provenance};
-pub use encoder::EncoderRef;
+pub use encoder::{EncoderRef, words};
 pub use calibration::{Calibration, TARGET_PRECISION, calibration_error, probabilities};
 pub use clock::{Clock, IdSource, SeededIds, SystemClock, SystemIds, Timestamp};
 pub use evaluation::{Evaluation, Judged, LabelEvaluation};

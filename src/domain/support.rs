@@ -48,6 +48,8 @@ pub struct SupportSet {
     targets: Targets,
     /// Rows without targets.
     unlabelled: Option<Rows>,
+    /// A row for what each class is called.
+    names: Option<Rows>,
     /// For each row, its place in the order that it was given in.
     order: Vec<usize>,
     hash: String,
@@ -81,7 +83,7 @@ impl SupportSet {
             Targets::Values(values) => Targets::Values(order.iter().map(|&index| values[index]).collect()),
         };
         let hash = format!("sha256:{}", hex(&whole.finalize()));
-        Ok(Self { inputs: inputs.picked(&order), targets, unlabelled: None, order, hash })
+        Ok(Self { inputs: inputs.picked(&order), targets, unlabelled: None, names: None, order, hash })
     }
 
     /// The same set with rows that nobody has labelled: the classes are to be found among them, too. No rows change
@@ -104,14 +106,33 @@ impl SupportSet {
         Ok(Self { unlabelled: Some(rows.picked(&order)), hash, ..self })
     }
 
-    /// The same set, row by row in its order, seen as other numbers: features in the place of inputs.
+    /// The same set, row by row in its order, seen as other numbers: features in the place of inputs, and none of names.
     ///
     /// # Panics
     /// If there are not as many rows as the set has.
     #[must_use]
     pub fn with_rows(&self, inputs: Rows, unlabelled: Option<Rows>) -> Self {
         assert_eq!(inputs.len(), self.inputs.len(), "one row of features for each row");
-        Self { inputs, unlabelled, targets: self.targets.clone(), order: self.order.clone(), hash: self.hash.clone() }
+        Self { inputs, unlabelled, names: None, ..self.clone() }
+    }
+
+    /// The same set with a row for what each class is called, in the order of the classes.
+    ///
+    /// # Errors
+    /// [`Fault::WrongWidth`] if they are not as wide as the others, [`Fault::TooFew`] if they are not as many as the classes.
+    pub fn with_names(self, rows: &Rows) -> Result<Self, Fault> {
+        if rows.width() != self.inputs.width() {
+            return Err(Fault::WrongWidth { expected: self.inputs.width(), given: rows.width() });
+        }
+        if rows.len() != self.targets.outputs() {
+            return Err(Fault::TooFew { what: "names of classes", given: rows.len(), least: self.targets.outputs() });
+        }
+        let mut whole = Sha256::new();
+        whole.update(&self.hash);
+        whole.update(b"names");
+        rows.iter().for_each(|row| whole.update(digest(row).finalize()));
+        let hash = format!("sha256:{}", hex(&whole.finalize()));
+        Ok(Self { names: Some(rows.clone()), hash, ..self })
     }
 
     /// Rows in canonical order.
@@ -127,6 +148,11 @@ impl SupportSet {
     /// Rows without targets, in canonical order.
     pub fn unlabelled(&self) -> Option<&Rows> {
         self.unlabelled.as_ref()
+    }
+
+    /// A row for what each class is called, if that is known.
+    pub fn names(&self) -> Option<&Rows> {
+        self.names.as_ref()
     }
 
     /// Number of labelled rows S.

@@ -21,6 +21,17 @@ pub struct Episode {
     pub query_targets: Targets,
     /// Rows of the same classes whose targets are not told, if there are any.
     pub unlabelled: Option<Rows>,
+    /// What its classes are called, if they have names that say anything.
+    pub names: Option<Names>,
+}
+
+/// What the classes of a task are called, in their order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Names {
+    /// The labels.
+    pub labels: Vec<String>,
+    /// A row for each.
+    pub rows: Rows,
 }
 
 /// Targets of T stacked tasks.
@@ -66,6 +77,8 @@ pub struct Support {
     pub outputs: Vec<usize>,
     /// Rows without targets, if any task has some.
     pub unlabelled: Option<Unlabelled>,
+    /// What classes are called, `[T, N, …]`, if any task tells it; zero for tasks that do not.
+    pub names: Option<Tensor>,
 }
 
 /// Rows without targets, of T tasks.
@@ -99,7 +112,19 @@ impl Support {
             is_padded: tasks.iter().any(|(rows, _)| rows.len() < longest),
             outputs: tasks.iter().map(|(_, targets)| targets.outputs()).collect(),
             unlabelled: None,
+            names: None,
         })
+    }
+
+    /// The same tasks with a row of shape `row` for each class's name.
+    pub fn with_names(self, tasks: &[Option<&Rows>], row: &[usize], device: Device) -> Result<Self> {
+        if tasks.iter().all(Option::is_none) {
+            return Ok(self);
+        }
+        let none = Rows::none(row.iter().product());
+        let rows = tasks.iter().map(|rows| rows.unwrap_or(&none));
+        let names = stack_rows(rows, self.outputs.iter().copied().max().unwrap_or(0), row, device)?;
+        Ok(Self { names: Some(names), ..self })
     }
 
     /// The same tasks with the unlabelled rows of each, of shape `row` (without T and U).
@@ -117,7 +142,9 @@ impl Support {
 
     /// One support set, T = 1.
     pub fn single(set: &SupportSet, row: &[usize], device: Device) -> Result<Self> {
-        Self::stack(&[(set.inputs(), set.targets())], row, device)?.with_unlabelled(&[set.unlabelled()], row, device)
+        Self::stack(&[(set.inputs(), set.targets())], row, device)?
+            .with_unlabelled(&[set.unlabelled()], row, device)?
+            .with_names(&[set.names()], row, device)
     }
 
     /// The mask, if any row is padding.
@@ -187,6 +214,7 @@ impl Query {
             is_padded: self.is_padded,
             outputs: support.outputs.clone(),
             unlabelled: None,
+            names: None,
         }
     }
 }
@@ -197,6 +225,8 @@ pub fn stack(episodes: &[Episode], row: &[usize], device: Device) -> Result<(Sup
     let query: Vec<_> = episodes.iter().map(|episode| (&episode.query, &episode.query_targets)).collect();
     let unlabelled: Vec<_> = episodes.iter().map(|episode| episode.unlabelled.as_ref()).collect();
     let support = Support::stack(&support, row, device)?.with_unlabelled(&unlabelled, row, device)?;
+    let names: Vec<_> = episodes.iter().map(|episode| episode.names.as_ref().map(|names| &names.rows)).collect();
+    let support = support.with_names(&names, row, device)?;
     Ok((support, Query::stack(&query, row, device)?))
 }
 

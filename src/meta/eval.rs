@@ -53,6 +53,9 @@ pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) ->
     if let Some(rows) = &episode.unlabelled {
         support = support.with_unlabelled(rows)?;
     }
+    if let Some(names) = episode.names.as_ref().filter(|_| model.architecture.learner.takes_names()) {
+        support = support.with_names(&names.rows)?;
+    }
     let adapter = model.adapt(&support, recipe, phase)?;
     let outputs = model.predict(&adapter, &episode.query, phase)?;
     Ok(score(&outputs, &episode.query_targets))

@@ -27,6 +27,6 @@ pub mod ridge;
 pub mod split;
 pub mod task;
 
-pub use batch::{Episode, Query, Support};
+pub use batch::{Episode, Names, Query, Support};
 pub use learner::{Adapted, Learner, Phase};
 pub use model::Model;

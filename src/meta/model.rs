@@ -62,7 +62,7 @@ impl Model {
             BackboneConfig::Mlp { .. } => Norm::Support, // no layer asks
         };
         let learner = &architecture.learner;
-        let prototypes = matches!(learner.single(), LearnerConfig::Protonet {})
+        let prototypes = matches!(learner.single(), LearnerConfig::Protonet {} | LearnerConfig::Logistic { .. })
             || matches!(learner.head_init(), Some(HeadInit::Prototype {}));
         if prototypes && architecture.kind == Kind::Regression {
             return Err(format!("{} has no regression: there are no class means", learner.name()));

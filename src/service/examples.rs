@@ -5,8 +5,8 @@ use sha2::{Digest, Sha256};
 use super::inputs::{Asked, check_count, check_name};
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, BaseModel, Example, Fault, Input, Invalid, Kind, Rows, Support, SupportId, SupportSet, Target, Targets,
-    Task, TaskId, TenantId, finite, hex,
+    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Invalid, Kind, Rows, Support, SupportId, SupportSet,
+    Target, Targets, Task, TaskId, TenantId, finite, hex, words,
 };
 use crate::engine::{Lane, Origin};
 use crate::store::Added;
@@ -165,7 +165,27 @@ impl Service {
             support.into_iter().map(|support| (support.example.input, support.example.target)).unzip();
         let asked = Asked { origin, pointer: "/support" };
         let (_, rows) = self.rows(base, inputs, asked, "/input", Lane::Adapt).await?;
-        assemble(base, task.kind, &task.labels, &rows, &targets).map_err(|fault| fault.at("/support").into())
+        let (set, labels) =
+            assemble(base, task.kind, &task.labels, &rows, &targets).map_err(|fault| fault.at("/support"))?;
+        Ok((self.with_names(origin, base, set, &labels).await?, labels))
+    }
+
+    /// The set with what its classes are called, for base models that learn from that.
+    pub(super) async fn with_names(
+        &self,
+        origin: Origin,
+        base: &BaseModel,
+        set: SupportSet,
+        labels: &[String],
+    ) -> Result<SupportSet> {
+        let is_text = matches!(base.manifest.input, InputSchema::Text { .. });
+        if !is_text || !base.manifest.learner.takes_names() {
+            return Ok(set);
+        }
+        let spoken = labels.iter().map(|label| words(label)).collect();
+        let rows = self.engine.embed(origin, &base.manifest.name, spoken, Lane::Adapt).await?;
+        let names = Rows::new(base.manifest.input.row_width(), rows.concat()).and_then(|rows| set.with_names(&rows));
+        names.map_err(|fault| fault.at("/support").into())
     }
 }
 

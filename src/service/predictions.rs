@@ -253,6 +253,7 @@ impl Service {
         let targets: Vec<Option<Target>> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
         let (support, labels) =
             assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
+        let support = self.with_names(origin, base, support, &labels).await?;
         let (hash, of_support, order) =
             (support.hash().to_owned(), support.targets().clone(), support.order().to_vec());
         let base_name = &base.manifest.name;

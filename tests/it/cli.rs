@@ -38,7 +38,19 @@ impl Server {
     }
 
     fn started(mut command: Command) -> Self {
-        command.args(["serve", "--listen", "127.0.0.1:0", "--models", "models", "--device", "cpu", "--workers", "1"]);
+        command.args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--models",
+            "models",
+            "--encoders",
+            "models",
+            "--device",
+            "cpu",
+            "--workers",
+            "1",
+        ]);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let address = lines.find_map(|line| line.unwrap().strip_prefix("imprint serves on http://").map(str::to_owned));

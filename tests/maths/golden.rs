@@ -191,6 +191,7 @@ fn episode(task: &Value) -> Episode {
         query: rows("query"),
         query_targets: targets("query_labels"),
         unlabelled: None,
+        names: None,
     }
 }
 

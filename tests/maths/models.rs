@@ -31,6 +31,7 @@ pub fn learners() -> Vec<LearnerConfig> {
         LearnerConfig::Experts { experts: 3, of: Box::new(LearnerConfig::R2d2 {}) },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
+        LearnerConfig::Logistic { steps: 20 },
     ];
     assert!(all.iter().all(listed));
     all
@@ -48,7 +49,8 @@ fn listed(learner: &LearnerConfig) -> bool {
         | LearnerConfig::FineTune { .. }
         | LearnerConfig::Experts { .. }
         | LearnerConfig::Protonet {}
-        | LearnerConfig::R2d2 {} => true,
+        | LearnerConfig::R2d2 {}
+        | LearnerConfig::Logistic { .. } => true,
     }
 }
 
@@ -89,5 +91,5 @@ pub fn episode(width: usize, shots: &[usize], queries: usize, seed: u64) -> Epis
     };
     let (support, support_targets) = draw(shots);
     let (query, query_targets) = draw(&vec![queries; shots.len()]);
-    Episode { support, support_targets, query, query_targets, unlabelled: None }
+    Episode { support, support_targets, query, query_targets, unlabelled: None, names: None }
 }

@@ -13,6 +13,7 @@
 //! | [`experts`] | what its learner's holds, and a number | choosing between several θ, then as its learner does |
 //! | [`protonet`] | head only | class means |
 //! | [`r2d2`] | head only | ridge regression |
+//! | [`logistic`] | head only | logistic regression, from class means and names on |
 //!
 //! # Adding a learner
 //! 1. A file here with `impl Learner`.
@@ -27,6 +28,7 @@ mod experts;
 mod fine_tune;
 mod inner;
 mod learned_optimizer;
+mod logistic;
 mod maml;
 mod maml_plus_plus;
 mod meta_sgd;
@@ -220,5 +222,6 @@ pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
         LearnerConfig::Experts { experts, ref of } => Box::new(experts::Experts { experts, of: build(of) }),
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
+        LearnerConfig::Logistic { steps } => Box::new(logistic::Logistic { steps }),
     }
 }

@@ -68,5 +68,6 @@ pub(super) fn episode(
         query: rows(query),
         query_targets: Targets::Classes { labels: query_labels, way },
         unlabelled: (!unlabelled.is_empty()).then(|| rows(unlabelled)),
+        names: None,
     }
 }

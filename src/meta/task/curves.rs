@@ -62,7 +62,7 @@ impl TaskDistribution for Curves {
         let (support, support_targets) = draw(shot);
         let (query, query_targets) = draw(spec.query);
         let unlabelled = (spec.unlabelled > 0).then(|| draw(spec.unlabelled).0);
-        Episode { support, support_targets, query, query_targets, unlabelled }
+        Episode { support, support_targets, query, query_targets, unlabelled, names: None }
     }
 
     fn input(&self) -> InputSchema {

@@ -208,6 +208,9 @@ pub enum TaskConfig {
         encoder: String,
         /// Longest text that the base model takes, in characters.
         max_chars: usize,
+        /// Whether episodes tell what their classes are called, as tenants' labels do.
+        #[serde(default = "yes")]
+        names: bool,
         /// Where the texts are.
         tables: Vec<TextTable>,
     },
@@ -219,6 +222,10 @@ pub enum TaskConfig {
         #[serde(default)]
         train_only: Vec<TaskConfig>,
     },
+}
+
+const fn yes() -> bool {
+    true
 }
 
 /// Where task distributions read from.
@@ -260,8 +267,8 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
             let photographs = photographs.as_ref().map(|path| data.join(path));
             Ok(Box::new(painted::Painted::open(open(of, sources)?, *margin, photographs.as_deref(), *plain)?))
         }
-        TaskConfig::Texts { encoder, max_chars, tables } => {
-            Ok(Box::new(texts::Texts::open(encoder, *max_chars, tables, sources)?))
+        TaskConfig::Texts { encoder, max_chars, names, tables } => {
+            Ok(Box::new(texts::Texts::open(encoder, *max_chars, *names, tables, sources)?))
         }
         TaskConfig::Svhn { train, test } => {
             let train = train.as_ref().map(|path| data.join(path));

@@ -22,12 +22,15 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{EpisodeSpec, Sources, Split, TaskDistribution, TaskError, idx, note_checksum};
-use crate::domain::{InputSchema, Kind, Rows, Targets};
-use crate::meta::Episode;
+use crate::domain::{InputSchema, Kind, Rows, Targets, words};
 use crate::meta::encoder::{self, corpus};
+use crate::meta::{Episode, Names};
 
 /// Share of training episodes that come from tables alone, if there are any.
 const ALONE: f64 = 0.25;
+
+/// Share of training episodes whose classes have each other's names: some tenants' labels say nothing.
+const MISNAMED: f64 = 0.2;
 
 /// A table with a line of headings (CSV, plain or gzipped).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,6 +66,9 @@ pub struct TextTable {
 struct Class {
     table: usize,
     group: String,
+    label: String,
+    /// What the encoder says of its label.
+    name: Vec<f32>,
     rows: Vec<Vec<f32>>,
 }
 
@@ -72,6 +78,7 @@ pub(super) struct Texts {
     classes: [Vec<Class>; 3],
     alone: Vec<bool>,
     names: Vec<String>,
+    names_told: bool,
     checksums: BTreeMap<String, String>,
 }
 
@@ -86,31 +93,35 @@ impl Texts {
     pub(super) fn open(
         encoder: &str,
         max_chars: usize,
+        names_told: bool,
         tables: &[TextTable],
         sources: &Sources<'_>,
     ) -> Result<Self, TaskError> {
         let loaded = encoder::load(&sources.encoders.join(encoder), tch::Device::Cpu)?;
         let width = loaded.encoder.width();
         let input = InputSchema::Text { encoder: loaded.reference.clone(), width, max_chars };
+        let cache = sources.encoders.join(".embeddings");
         let mut checksums = BTreeMap::new();
         let mut classes = [Vec::new(), Vec::new(), Vec::new()];
         for (number, table) in tables.iter().enumerate() {
             let path = sources.data.join(&table.file);
             let lines = read(&path, table, &mut checksums)?;
             let texts: Vec<String> = lines.iter().map(|line| line.text.clone()).collect();
-            let rows = corpus::embed_all(&loaded, &texts, &sources.encoders.join(".embeddings"), sources.progress)?;
+            let rows = corpus::embed_all(&loaded, &texts, &cache, sources.progress)?;
             let mut found: BTreeMap<(usize, String, String), Vec<Vec<f32>>> = BTreeMap::new();
             for (line, row) in lines.into_iter().zip(rows) {
                 let split = split_of(table, &line) as usize;
                 found.entry((split, line.group, line.label)).or_default().push(row);
             }
-            for ((split, group, _), rows) in found {
-                classes[split].push(Class { table: number, group, rows });
+            let spoken: Vec<String> = found.keys().map(|(_, _, label)| words(label)).collect();
+            let names = corpus::embed_all(&loaded, &spoken, &cache, sources.progress)?;
+            for (((split, group, label), rows), name) in found.into_iter().zip(names) {
+                classes[split].push(Class { table: number, group, label, name, rows });
             }
         }
         let alone = tables.iter().map(|table| table.alone).collect();
         let name = |table: &TextTable| table.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { input, width, classes, alone, names: tables.iter().map(name).collect(), checksums })
+        Ok(Self { input, width, classes, alone, names: tables.iter().map(name).collect(), names_told, checksums })
     }
 
     fn of(&self, split: Split) -> &[Class] {
@@ -190,7 +201,8 @@ impl TaskDistribution for Texts {
         let shared = rng.random_bool(0.5).then(|| rng.random_range(spec.shot.clone()));
         let mut support = Drawn::default();
         let (mut query, mut unlabelled) = (Drawn::default(), Drawn::default());
-        for (label, class) in index::sample(rng, pool.len(), way).into_iter().enumerate() {
+        let chosen = index::sample(rng, pool.len(), way).into_vec();
+        for (label, &class) in chosen.iter().enumerate() {
             let rows = &pool[class].rows;
             let shot = shared.unwrap_or_else(|| rng.random_range(spec.shot.clone()));
             for (place, row) in
@@ -204,6 +216,15 @@ impl TaskDistribution for Texts {
                 part.push(&rows[row], label);
             }
         }
+        let mut called: Vec<&Class> = chosen.iter().map(|&class| pool[class]).collect();
+        if split == Split::Train && rng.random_bool(MISNAMED) {
+            called.rotate_right(1);
+        }
+        let names = Names {
+            labels: called.iter().map(|class| class.label.clone()).collect(),
+            rows: Rows::new(self.width, called.iter().flat_map(|class| class.name.iter().copied()).collect())
+                .expect("embeddings are finite"),
+        };
         let unlabelled = (!unlabelled.labels.is_empty()).then(|| unlabelled.rows(self.width));
         Episode {
             support: support.rows(self.width),
@@ -211,6 +232,7 @@ impl TaskDistribution for Texts {
             query: query.rows(self.width),
             query_targets: Targets::Classes { labels: query.labels, way },
             unlabelled,
+            names: self.names_told.then_some(names),
         }
     }
 
