@@ -321,6 +321,40 @@ def r2d2(theta, support, query, task):
     return scale * (ones(query) @ weights) + theta["head.offset"]
 
 
+def logistic(net, theta, task):
+    """The most probable weights under the prior, by as many accelerated steps."""
+    support, query, names = (net(theta, task[part], None) for part in ("support", "query", "names"))
+    way, labels = task["way"], F.one_hot(task["support_labels"], task["way"]).double()
+    sums = labels.T @ support
+    cosines = F.normalize(names, dim=1) @ F.normalize(sums, dim=1).T
+    margin = cosines.trace() / way - (cosines.sum() - cosines.trace()) / (way * (way - 1))
+    trust = torch.sigmoid(theta["head.name_slope"] * (margin - theta["head.name_floor"]))
+    sums = sums + theta["head.log_name"].exp() * trust * names
+    prior = theta["head.log_scale"].exp() * F.normalize(sums, dim=1)
+    lam = theta["head.log_lambda"].exp()
+    with torch.no_grad():
+        steepest = 0.5 * (support @ support.T).norm() + lam
+        root = (lam / steepest).sqrt()
+    weight = ahead = prior
+    for _ in range(8):
+        slope = (torch.softmax(support @ ahead.T, 1) - labels).T @ support + lam * (ahead - prior)
+        step = ahead - slope / steepest
+        weight, ahead = step, step + (1 - root) / (1 + root) * (step - weight)
+    return query @ weight.T
+
+
+def logistic_case():
+    net, shape, _, theta = network("mlp")
+    start = {"log_scale": 1.5, "log_lambda": -1.0, "log_name": 0.2, "name_slope": 3.0, "name_floor": 0.1}
+    theta |= {f"head.{name}": torch.tensor([value]) for name, value in start.items()}
+    tasks = [episode(shape, shots, 2) for shots in ([2, 1, 3], [1, 2])]
+    for task in tasks:
+        task["names"] = normal(task["way"], *shape)
+    run = lambda theta: [logistic(net, theta, task) for task in tasks]
+    case = {"learner": {"kind": "logistic", "steps": 8}, "backbone": "mlp", "outputs": run(theta)}
+    return case | outer_gradient(theta, tasks, lambda theta: [[(1.0, out)] for out in run(theta)])
+
+
 def closed_form(net, theta, tasks, head, norm):
     """Scores by a head on features; `norm` says how a part ("support", "query") of all tasks together is normalised."""
     parts = []
@@ -466,6 +500,7 @@ def learners():
         shots = [1, 1, 1] if backbone == "mlp" else [3, 2, 4]
         cases.append(closed_form_case(backbone, {"kind": "protonet"}, protonet, shots))
         cases.append(closed_form_case(backbone, {"kind": "r2d2"}, r2d2, shots))
+    cases.append(logistic_case())
     return cases
 
 

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use imprint::domain::{BackboneConfig, InputSchema, Kind, LearnerConfig, Norm, Polarity, Rows, Targets};
 use imprint::meta::learner::predict;
 use imprint::meta::model::Architecture;
-use imprint::meta::{Episode, Model, Phase, Query, Support, batch};
+use imprint::meta::{Episode, Model, Names, Phase, Query, Support, batch};
 use imprint::nn::grad::{Graph, grad};
 use imprint::nn::norm::{Normalizer, Statistics};
 use imprint::nn::optim::Adam;
@@ -191,7 +191,7 @@ fn episode(task: &Value) -> Episode {
         query: rows("query"),
         query_targets: targets("query_labels"),
         unlabelled: None,
-        names: None,
+        names: task.get("names").map(|_| Names { labels: Vec::new(), rows: rows("names") }),
     }
 }
 

@@ -43,11 +43,8 @@ impl Learner for Logistic {
 
     fn adapt(&self, net: &Net, theta: &Params, support: &Support, _: Option<u32>, phase: Phase) -> Result<Adapted> {
         let (features, statistics) = net.support_features(theta, support, phase)?;
-        let names = match &support.names {
-            Some(names) => Some(net.query_features(theta, names, None, phase)?.0),
-            None => None,
-        };
-        let prior = prior(theta, &features, names.as_ref(), support)?;
+        let names = name_features(net, theta, &features, support, phase)?;
+        let prior = prior(theta, &features, &names, support)?;
         let weight = self.fit(theta, &features, &prior, support)?;
         let bias = weight.f_sum_dim_intlist([-1i64].as_slice(), false, Dtype::Float)?.f_mul_scalar(0.0)?;
         let mut head = Params::new();
@@ -57,16 +54,22 @@ impl Learner for Logistic {
     }
 }
 
-/// W₀, `[T, N, D]`; zero for classes that a task does not have.
-fn prior(theta: &Params, features: &Tensor, names: Option<&Tensor>, support: &Support) -> Result<Tensor> {
-    let sums = support.one_hot()?.f_transpose(1, 2)?.f_bmm(features)?; // [T, N, D]
-    let sums = match names {
-        Some(names) => {
-            let count = theta.get("head.log_name")?.f_exp()?.f_mul(&trust(theta, &sums, names, support)?)?; // [T, 1, 1]
-            sums.f_add(&names.f_mul(&count)?.f_mul(&support.class_mask()?.f_unsqueeze(-1)?)?)?
-        }
-        None => sums,
+/// Features of the classes' names, `[T, N, D]`; zero where a task tells none, which count for nothing.
+fn name_features(net: &Net, theta: &Params, features: &Tensor, support: &Support, phase: Phase) -> Result<Tensor> {
+    let Some(names) = &support.names else {
+        let (tasks, width) = (features.size()[0], features.size()[2]);
+        return Ok(features.f_new_zeros([tasks, support.width(), width], (Dtype::Float, features.device()))?);
     };
+    let (of_names, _) = net.query_features(theta, names, None, phase)?;
+    let told = names.f_flatten(2, -1)?.f_abs()?.f_sum_dim_intlist([-1i64].as_slice(), true, Dtype::Float)?;
+    Ok(of_names.f_mul(&told.f_gt(0.0)?.f_to_kind(Dtype::Float)?)?)
+}
+
+/// W₀, `[T, N, D]`; zero for classes that a task does not have.
+fn prior(theta: &Params, features: &Tensor, names: &Tensor, support: &Support) -> Result<Tensor> {
+    let sums = support.one_hot()?.f_transpose(1, 2)?.f_bmm(features)?; // [T, N, D]
+    let count = theta.get("head.log_name")?.f_exp()?.f_mul(&trust(theta, &sums, names, support)?)?; // [T, 1, 1]
+    let sums = sums.f_add(&names.f_mul(&count)?.f_mul(&support.class_mask()?.f_unsqueeze(-1)?)?)?;
     unit(&sums)?.f_mul(&theta.get("head.log_scale")?.f_exp()?).map_err(Into::into)
 }
 
