@@ -34,8 +34,8 @@ mod texts;
 mod worker;
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -270,7 +270,9 @@ impl Engine {
         let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
         let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
         let Traits { is_shared, row_cost } = match &work {
-            Work::Embed { encoder, tokens, .. } => Traits { is_shared: false, row_cost: self.0.texts.cost(*encoder, tokens) },
+            Work::Embed { encoder, tokens, .. } => {
+                Traits { is_shared: false, row_cost: self.0.texts.cost(*encoder, tokens) }
+            }
             _ => self.0.traits[index],
         };
         let shape = Shape { base: index, rows: work.rows(), is_shared };

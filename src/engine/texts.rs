@@ -77,7 +77,13 @@ impl Texts {
 
     /// For an engine whose base models take no texts.
     pub(super) fn none() -> Self {
-        Self { of_base: Vec::new(), tokenizers: Vec::new(), piece_costs: Vec::new(), known: cache(0), encoded: AtomicU64::new(0) }
+        Self {
+            of_base: Vec::new(),
+            tokenizers: Vec::new(),
+            piece_costs: Vec::new(),
+            known: cache(0),
+            encoded: AtomicU64::new(0),
+        }
     }
 }
 
