@@ -8,7 +8,7 @@ use imprint::domain::{
     Calibration, Outputs, Quality, Recipe, SupportSet, Targets, accuracy_interval, argmax, calibration_error,
 };
 use imprint::meta::eval::episode;
-use imprint::meta::task::{self, EpisodeSpec, Split, TaskConfig, TaskDistribution};
+use imprint::meta::task::{self, EpisodeSpec, Sources, Split, TaskConfig, TaskDistribution};
 use imprint::meta::{Episode, Model, Phase, bundle};
 use imprint::trainer::in_order;
 use rand::{Rng, SeedableRng};
@@ -45,7 +45,7 @@ fn tasks(data: &Path) -> Box<dyn TaskDistribution> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/omniglot");
     let (base, _) = bundle::load(&folder, Device::Cpu).unwrap();
     let config: TaskConfig = serde_json::from_value(base.manifest.provenance.config["task"].clone()).unwrap();
-    task::open(&config, data).unwrap()
+    task::open(&config, &Sources { data, encoders: data, progress: &|_, _| {} }).unwrap()
 }
 
 /// What one task shows.
