@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use image::{DynamicImage, GrayImage, ImageFormat, Luma};
+use imprint::meta::task::Sources;
 use serde_json::Value;
 use tempfile::TempDir;
 use zip::ZipWriter;
@@ -64,6 +65,11 @@ fn folder() -> TempDir {
     "#;
     fs::write(folder.path().join("strokes.toml"), training).unwrap();
     folder
+}
+
+/// Data in that folder, and no text encoder.
+fn sources(data: &Path) -> Sources<'_> {
+    Sources { data, encoders: data, progress: &|_, _| {} }
 }
 
 fn imprint(folder: &Path, arguments: &[&str]) -> Command {
@@ -271,7 +277,7 @@ fn photographs_in_folders_are_classes_and_splits_share_none() {
     let folders = |validation: &str, test: &str| {
         let (zip, owned) = ("background.zip".into(), |name: &str| vec![name.to_owned()]);
         let config = TaskConfig::Folders { zip, side: 16, validation: owned(validation), test: owned(test) };
-        task::open(&config, folder.path())
+        task::open(&config, &sources(folder.path()))
     };
 
     // Each character's folder is a class, in whichever alphabet it is.
@@ -290,7 +296,8 @@ fn photographs_in_folders_are_classes_and_splits_share_none() {
 fn street_numbers_are_read_from_matlabs_files_and_ten_is_the_digit_zero() {
     use imprint::meta::task::{self, EpisodeSpec, Split, TaskConfig};
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let open = |name: &str| task::open(&TaskConfig::Svhn { train: Some(name.into()), test: name.into() }, &golden);
+    let open =
+        |name: &str| task::open(&TaskConfig::Svhn { train: Some(name.into()), test: name.into() }, &sources(&golden));
     let tasks = open("svhn.mat").unwrap();
     let spec = EpisodeSpec { way: 10..=10, shot: 1..=1, query: 1, unlabelled: 0 };
 
