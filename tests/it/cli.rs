@@ -210,7 +210,17 @@ fn bench_measures_a_server_of_its_own_and_leaves_nothing_behind() {
     std::fs::create_dir(&place).unwrap();
     for work in ["adapt-predict", "predict"] {
         let mut command = imprint(folder.path());
-        command.env("TMPDIR", &place).args(["bench", "--base-model", "plane", "--models", "models", "--device", "cpu"]);
+        command.env("TMPDIR", &place).args([
+            "bench",
+            "--base-model",
+            "plane",
+            "--models",
+            "models",
+            "--encoders",
+            "models",
+            "--device",
+            "cpu",
+        ]);
         command.args([
             "--workers",
             "1",
