@@ -60,7 +60,8 @@ impl Server {
 
     /// Tells it to stop; how it ended, and what it logged since it said its address.
     fn stop(mut self) -> (ExitStatus, String) {
-        let told = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status().unwrap();
+        // The shell's own: a small system has no program of that name.
+        let told = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.process.id())]).status().unwrap();
         assert!(told.success(), "{told}");
         (self.process.wait().unwrap(), self.log.take().unwrap().join().unwrap())
     }

@@ -103,7 +103,8 @@ fn stopped(mut command: Command, signal: &str) -> (Option<i32>, String) {
     let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(process.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.starts_with("validation at step 30")));
-    Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap();
+    // The shell's own: a small system has no program of that name.
+    Command::new("sh").args(["-c", &format!("kill {signal} {}", process.id())]).status().unwrap();
     let rest: Vec<String> = lines.collect();
     (process.wait().unwrap().code(), rest.join("\n"))
 }
