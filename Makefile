@@ -24,7 +24,7 @@ stop: ## stop the demo's server
 	scripts/demo.sh stop
 
 test: setup ## all tests, on SQLite and on a PostgreSQL server of their own
-	scripts/system-packages.sh postgresql
+	scripts/system-packages.sh tests
 	cargo test --locked
 	scripts/python-client.sh
 

@@ -7,12 +7,8 @@ folder=$(mktemp -d)
 server=
 trap 'test -z "$server" || kill "$server" 2>/dev/null; wait 2>/dev/null; rm -rf "$folder"' EXIT INT TERM
 
-# What it needs of Python need not be there: the server is tested without it.
 venv=${IMPRINT_VENV:-.imprint/python}
-if ! test -x "$venv/bin/pip" && ! python3 -m venv "$venv" >"$folder/venv" 2>&1; then
-    echo "skipped: the Python client's tests need python3 with venv (apt install python3-venv)"
-    exit 0
-fi
+test -x "$venv/bin/pip" || python3 -m venv "$venv"
 "$venv/bin/pip" install -q --disable-pip-version-check -e 'clients/python[test]'
 
 imprint=${IMPRINT:-target/debug/imprint}
