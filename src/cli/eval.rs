@@ -191,7 +191,7 @@ impl Eval {
             bar.set_style(style);
         }
         bar.set_message(setting.name());
-        let threads = usize::try_from(super::threads(self.threads)).unwrap_or(1);
+        let threads = super::threads(self.threads);
         let run = |phase, self_training| {
             measurement(phase, self_training).figures(model, threads, &|done| bar.set_position(done))
         };

@@ -112,7 +112,6 @@ fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
 }
 
 /// Threads to use where a setting says 0: one for each core.
-fn threads(setting: usize) -> i32 {
-    let count = if setting == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { setting };
-    i32::try_from(count).unwrap_or(1)
+fn threads(setting: usize) -> usize {
+    if setting == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { setting }
 }

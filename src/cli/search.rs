@@ -107,7 +107,6 @@ impl Search {
             plan.trial(trial, steps)?;
         }
         let mut ended = plan.resume(&folder)?;
-        tch::set_num_threads(super::threads(self.threads));
         let interrupted = interrupts()?;
         let mut going: Vec<u64> = (0..trials as u64).collect();
         for (rung, planned) in search::rungs(trials, steps, self.rungs, eta).into_iter().enumerate() {
@@ -151,7 +150,8 @@ impl Search {
         let config = plan.trial(trial, steps)?;
         let tasks = self.sources.open(&config.task)?;
         let run_dir = folder.join(format!("rung-{rung}-trial-{trial}"));
-        let mut run = Run::open(config, tasks, &run_dir, Begin::Resume, None, Device::Cpu)?;
+        let run = Run::open(config, tasks, &run_dir, Begin::Resume, None, Device::Cpu)?;
+        let mut run = run.on_threads(super::threads(self.threads));
         let mut progress = Progress::new(steps, run.steps(), Arc::clone(interrupted));
         let stop = run.train(&mut progress);
         progress.clear();

@@ -60,7 +60,7 @@ pub struct Train {
     #[arg(long)]
     lr: Option<f64>,
 
-    /// Threads of one tensor operation; 0 takes one for each core.
+    /// Threads; 0 takes one for each core.
     #[arg(long, env = "IMPRINT_TRAIN_THREADS", default_value_t = 0)]
     threads: usize,
 
@@ -76,7 +76,6 @@ impl Train {
         config.seed = self.seed.unwrap_or(config.seed);
         config.outer.steps = self.steps.unwrap_or(config.outer.steps);
         config.outer.lr = self.lr.unwrap_or(config.outer.lr);
-        tch::set_num_threads(super::threads(self.threads));
         let earlier = self.continues.as_ref().map(|folder| bundle::load(folder, Device::Cpu)).transpose();
         let earlier = earlier.map_err(TrainError::from)?;
         config.continues = earlier.as_ref().map(|(base, _)| base.manifest.theta_sha256.clone());
@@ -94,7 +93,9 @@ impl Train {
             (_, true) => Begin::Restart,
             _ => Begin::New,
         };
-        let mut run = Run::open(config, tasks, &run_dir, begin, earlier.as_ref().map(|(_, model)| model), Device::Cpu)?;
+        let earlier = earlier.as_ref().map(|(_, model)| model);
+        let run = Run::open(config, tasks, &run_dir, begin, earlier, Device::Cpu)?;
+        let mut run = run.on_threads(super::threads(self.threads));
         if run.steps() > 0 {
             out::note(format!("resumed at step {} of {steps}", run.steps()));
         }
@@ -130,7 +131,7 @@ impl Train {
         tasks: &dyn TaskDistribution,
         config: &TrainConfig,
     ) -> Result<Vec<Figure>, CliError> {
-        let threads = usize::try_from(super::threads(self.threads)).unwrap_or(1);
+        let threads = super::threads(self.threads);
         let mut figures = Vec::new();
         let phases = if model.net.backbone.norm_layers().is_empty() {
             &[Phase::Serve][..]

@@ -7,7 +7,7 @@ use crate::domain::Recipe;
 use crate::meta::eval::{self, Estimate, EvalError};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Episode, Model, Phase};
-use crate::nn::checkpoint;
+use crate::nn::{TensorError, checkpoint};
 
 /// What is measured.
 pub struct Measurement<'a> {
@@ -32,8 +32,6 @@ pub struct Measurement<'a> {
 impl Measurement<'_> {
     /// The mean over the episodes.
     ///
-    /// Each thread has its own copy of the model and one thread of libtorch, as a worker of the engine has.
-    ///
     /// # Panics
     /// If a thread panics.
     pub fn run(&self, model: &Model, threads: usize, progress: &(dyn Fn(u64) + Sync)) -> Result<Estimate, EvalError> {
@@ -50,13 +48,9 @@ impl Measurement<'_> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<f64>, EvalError> {
-        let (architecture, device, theta) = (&model.architecture, model.device, model.theta_bytes()?);
-        let copy = || -> Result<Model, EvalError> {
-            tch::set_num_threads(1);
-            let theta = checkpoint::from_bytes(&theta, device)?;
-            Ok(Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built"))
-        };
-        in_order(self.episodes, threads, progress, copy, |model, index| {
+        let copy = copies(model)?;
+        let open = || Ok(copy()?);
+        in_order(self.episodes, threads, progress, open, |model, index| {
             eval::judge(model, &self.episode(index), &self.recipe, self.phase)
         })
     }
@@ -69,6 +63,16 @@ impl Measurement<'_> {
         }
         episode
     }
+}
+
+/// Copies of `model`, for threads that have one thread of libtorch each, as a worker of the engine has.
+pub(super) fn copies(model: &Model) -> Result<impl Fn() -> Result<Model, TensorError> + Sync + use<>, TensorError> {
+    let (architecture, device, theta) = (model.architecture.clone(), model.device, model.theta_bytes()?);
+    Ok(move || {
+        tch::set_num_threads(1);
+        let theta = checkpoint::from_bytes(&theta, device)?;
+        Ok(Model::with_theta(architecture.clone(), theta, device).expect("a copy of a model that was built"))
+    })
 }
 
 /// `work(0), work(1), …` on several threads, its results in order: the number of threads changes nothing but the time.

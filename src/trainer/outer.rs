@@ -2,18 +2,23 @@
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tch::Kind as Dtype;
+use tch::{Device, Kind as Dtype};
 
 use super::config::OuterConfig;
+use super::measure::{copies, in_order};
 use super::{TrainConfig, TrainError};
-use crate::meta::Model;
-use crate::meta::batch::{self, Query, StackedTargets, Support};
+use crate::meta::batch::{self, StackedTargets};
 use crate::meta::task::{Split, TaskDistribution};
+use crate::meta::{Episode, Model};
 use crate::nn::grad::{Graph, grad};
 use crate::nn::{Params, TensorError, loss, optim};
 
 /// Share of a new batch's statistics in the running ones.
 const MOMENTUM: f64 = 0.05;
+
+/// From this many multiply-adds of one row on, tasks with parameters of their own are taught one by one, each by a thread,
+/// instead of as one stack: grouped convolutions are slower than plain ones, and what a stack saves is the calls.
+const APART_FROM: u64 = 100_000;
 
 /// What one outer step measured.
 pub(super) struct Measured {
@@ -23,43 +28,63 @@ pub(super) struct Measured {
     pub(super) accuracy: Option<f64>,
 }
 
-/// Draws the meta-batch of `step`, moves θ once.
+/// What episodes teach θ.
+struct Taught {
+    measured: Measured,
+    gradient: Params,
+    batch_statistics: Vec<Params>,
+}
+
+/// Draws the meta-batch of `step`, moves θ once. The number of threads changes nothing but the time.
 pub(super) fn step(
     model: &mut Model,
     adam: &mut optim::Adam,
     tasks: &dyn TaskDistribution,
     config: &TrainConfig,
     step: u64,
+    threads: usize,
 ) -> Result<Measured, TrainError> {
     // A stream of its own for each step: what is drawn does not depend on what was drawn before.
     let mut rng = ChaCha8Rng::seed_from_u64(config.seed);
     rng.set_stream(step + 1);
     let spec = config.episode.spec();
     let episodes: Vec<_> = (0..config.outer.meta_batch).map(|_| tasks.sample(Split::Train, &spec, &mut rng)).collect();
-    let (support, query) = batch::stack(&episodes, &model.architecture.input.row_shape(), model.device)?;
+    let progress = step as f64 / config.outer.steps as f64;
 
-    let (measured, moved) = move_theta(model, adam, config, step, &support, &query)?;
-    if !measured.loss.is_finite() {
+    let taught = if apart(model) {
+        let alone = |model: &mut Model, index: u64| teach(model, &episodes[index as usize..][..1], progress);
+        mean(in_order(episodes.len() as u64, threads, &|_| (), copies(model)?, alone)?)?
+    } else {
+        teach(model, &episodes, progress)?
+    };
+    if !taught.measured.loss.is_finite() {
         return Err(TrainError::NonFinite { step });
     }
-    model.theta = moved;
-    Ok(measured)
+    let gradient = match config.outer.clip {
+        Some(bound) => optim::clip(&taught.gradient, bound)?.0,
+        None => taught.gradient,
+    };
+    let moved = adam.step(&model.trainable(), &gradient, config.outer.lr_at(step))?;
+    let statistics = model.statistics();
+    let running = taught.batch_statistics.iter().try_fold(statistics, |running, batch| averaged(&running, batch))?;
+    model.theta = moved.overlaid(&running);
+    Ok(taught.measured)
 }
 
-/// θ after one step along the gradient of the mean query loss.
-fn move_theta(
-    model: &Model,
-    adam: &mut optim::Adam,
-    config: &TrainConfig,
-    step: u64,
-    support: &Support,
-    query: &Query,
-) -> Result<(Measured, Params), TensorError> {
-    let statistics = model.statistics();
+/// Whether each task of a meta-batch is worth a thread: on a processor, where it has features of its own that cost much.
+/// Tasks that share a backbone go through it together, and share the statistics of their batch.
+fn apart(model: &Model) -> bool {
+    model.device == Device::Cpu
+        && model.architecture.learner.adapts_features()
+        && model.net.backbone.multiply_adds() >= APART_FROM
+}
+
+/// The mean query loss of `episodes`, and its gradient.
+fn teach(model: &Model, episodes: &[Episode], progress: f64) -> Result<Taught, TensorError> {
+    let (support, query) = batch::stack(episodes, &model.architecture.input.row_shape(), model.device)?;
     let leaves = model.trainable().leaves()?;
-    let theta = leaves.overlaid(&statistics);
-    let progress = step as f64 / config.outer.steps as f64;
-    let lesson = model.learner.lesson(&model.net, &theta, support, query, progress)?;
+    let theta = leaves.overlaid(&model.statistics());
+    let lesson = model.learner.lesson(&model.net, &theta, &support, &query, progress)?;
     let accuracy = match &query.targets {
         StackedTargets::Labels(labels) => {
             let accuracy = loss::accuracy(&lesson.outputs, labels, &query.mask)?;
@@ -68,18 +93,27 @@ fn move_theta(
         StackedTargets::Values(_) => None,
     };
     let measured = Measured { loss: lesson.loss.f_double_value(&[])?, accuracy };
-
-    let grads = match lesson.gradient {
+    let gradient = match lesson.gradient {
         Some(gradient) => gradient,
         None => grad(&lesson.loss, &leaves, Graph::Free)?,
     };
-    let grads = match config.outer.clip {
-        Some(bound) => optim::clip(&grads, bound)?.0,
-        None => grads,
-    };
-    let moved = adam.step(&leaves, &grads, config.outer.lr_at(step))?;
-    let running = lesson.batch_statistics.iter().try_fold(statistics, |running, batch| averaged(&running, batch))?;
-    Ok((measured, moved.overlaid(&running)))
+    Ok(Taught { measured, gradient, batch_statistics: lesson.batch_statistics })
+}
+
+/// The mean of what each task taught, summed in their order.
+fn mean(each: Vec<Taught>) -> Result<Taught, TensorError> {
+    let share = 1.0 / each.len() as f64;
+    let (mut measured, mut total) = (Measured { loss: 0.0, accuracy: None }, None::<Params>);
+    for taught in each {
+        measured.loss += share * taught.measured.loss;
+        measured.accuracy = taught.measured.accuracy.map(|own| measured.accuracy.unwrap_or(0.0) + share * own);
+        total = Some(match total {
+            Some(total) => total.zip_with(&taught.gradient, |total, own| Ok(total.f_add(own)?))?,
+            None => taught.gradient,
+        });
+    }
+    let gradient = total.unwrap_or_default().map(|_, total| Ok(total.f_mul_scalar(share)?))?;
+    Ok(Taught { measured, gradient, batch_statistics: Vec::new() })
 }
 
 /// Running statistics moved towards those of a batch, if it has any.
@@ -100,4 +134,41 @@ pub(super) fn average(
     let Some(share) = config.average else { return Ok(theta.shallow_clone()) };
     let share = share.min(step as f64 / (step as f64 + 10.0));
     average.zip_with(theta, |old, new| Ok(old.f_add(&((new - old) * (1.0 - share)))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::domain::{BackboneConfig, GradOrder, HeadInit, Kind, LearnerConfig};
+    use crate::meta::model::Architecture;
+    use crate::meta::task::{self, EpisodeSpec, Sources, TaskConfig};
+
+    #[test]
+    fn tasks_that_are_taught_apart_teach_what_they_teach_as_a_stack() {
+        let sources = Sources { data: Path::new(""), encoders: Path::new(""), progress: &|_, _| {} };
+        let tasks = task::open(&TaskConfig::Sinusoid {}, &sources).unwrap();
+        let learner = LearnerConfig::Maml {
+            inner_steps: 2,
+            inner_lr: 0.01,
+            order: GradOrder::Second,
+            head_init: HeadInit::Learned { way: 1 },
+        };
+        let backbone = BackboneConfig::Mlp { hidden: vec![8, 8] };
+        let architecture = Architecture { input: tasks.input(), kind: Kind::Regression, backbone, learner };
+        let model = Model::fresh(architecture, 1, Device::Cpu).unwrap();
+        let spec = EpisodeSpec { way: 1..=1, shot: 4..=9, query: 5, unlabelled: 0 };
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let episodes: Vec<_> = (0..3).map(|_| tasks.sample(Split::Train, &spec, &mut rng)).collect();
+
+        let stacked = teach(&model, &episodes, 0.5).unwrap();
+        let each = episodes.chunks(1).map(|alone| teach(&model, alone, 0.5)).collect::<Result<_, _>>().unwrap();
+        let apart = mean(each).unwrap();
+
+        assert!((stacked.measured.loss - apart.measured.loss).abs() < 1e-5);
+        for (name, gradient) in stacked.gradient.iter() {
+            assert!(gradient.allclose(apart.gradient.get(name).unwrap(), 1e-4, 1e-5, false), "{name}");
+        }
+    }
 }

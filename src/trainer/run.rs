@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use tch::Device;
 
 use super::checkpoint::State;
-use super::{TrainConfig, TrainError, outer};
+use super::{Measurement, TrainConfig, TrainError, outer};
 use crate::domain::{Figure, Manifest, Provenance, Recipe};
-use crate::meta::eval::{self, Estimate};
+use crate::meta::eval::Estimate;
 use crate::meta::model::Architecture;
 use crate::meta::task::{Split, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
@@ -94,6 +94,7 @@ pub struct Run {
     model: Model,
     state: State,
     checkpoint: PathBuf,
+    threads: usize,
 }
 
 impl Run {
@@ -151,7 +152,13 @@ impl Run {
         };
         model.theta = state.theta.shallow_clone();
         model.check_theta()?;
-        Ok(Self { config, tasks, model, state, checkpoint })
+        Ok(Self { config, tasks, model, state, checkpoint, threads: 1 })
+    }
+
+    /// The same on several threads.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     /// Outer steps taken so far.
@@ -172,13 +179,15 @@ impl Run {
     /// Takes the steps that are left.
     pub fn train(&mut self, observer: &mut dyn Observer) -> Result<Stop, TrainError> {
         let patience = self.config.validation.patience.unwrap_or(u64::MAX);
+        self.take_all_threads();
         while self.state.step < self.config.outer.steps {
             if self.state.since_best >= patience {
                 return Ok(Stop::Patience);
             }
             let lr = self.config.outer.lr_at(self.state.step);
+            let (state, threads) = (&mut self.state, self.threads);
             let measured =
-                outer::step(&mut self.model, &mut self.state.adam, &*self.tasks, &self.config, self.state.step)?;
+                outer::step(&mut self.model, &mut state.adam, &*self.tasks, &self.config, state.step, threads)?;
             self.state.step += 1;
             self.state.theta = self.model.theta.shallow_clone();
             self.state.average =
@@ -209,21 +218,29 @@ impl Run {
         self.model.theta = self.state.average.shallow_clone();
         let report = self.judge();
         self.model.theta = self.state.theta.shallow_clone();
+        self.take_all_threads();
         report
+    }
+
+    /// One tensor operation may use all threads, until others that compute beside this one have said that they have one each.
+    fn take_all_threads(&self) {
+        tch::set_num_threads(i32::try_from(self.threads).unwrap_or(i32::MAX));
     }
 
     fn judge(&mut self) -> Result<ValidationReport, TrainError> {
         let mut estimates = Vec::new();
         for setting in &self.config.validation.settings {
-            let spec = setting.spec();
-            let figures = (0..self.config.validation.episodes)
-                .map(|index| {
-                    let seed = self.config.seed ^ VALIDATION_SEED;
-                    let episode = eval::episode(&*self.tasks, Split::Validation, &spec, seed, index);
-                    eval::judge(&self.model, &episode, &Recipe::default(), Phase::Serve)
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            estimates.push((setting.name(), Estimate::of(&figures)));
+            let measurement = Measurement {
+                tasks: &*self.tasks,
+                split: Split::Validation,
+                spec: setting.spec(),
+                seed: self.config.seed ^ VALIDATION_SEED,
+                episodes: self.config.validation.episodes,
+                recipe: Recipe::default(),
+                phase: Phase::Serve,
+                self_training: false,
+            };
+            estimates.push((setting.name(), measurement.run(&self.model, self.threads, &|_| ())?));
         }
         let mean = estimates.iter().map(|(_, estimate)| estimate.mean).sum::<f64>() / estimates.len() as f64;
         let score = match self.model.architecture.kind {

@@ -133,6 +133,30 @@ fn a_run_that_was_killed_and_resumed_ends_with_the_bits_of_one_that_was_not() {
 }
 
 #[test]
+fn a_learner_whose_tasks_are_taught_apart_ends_with_the_same_bits_on_any_number_of_threads() {
+    let folder = folder();
+    let folder = folder.path();
+    let file = fs::read_to_string(folder.join("strokes.toml")).unwrap();
+    let maml =
+        r#"{ kind = "maml", inner_steps = 2, inner_lr = 0.1, order = "second", head_init = { kind = "prototype" } }"#;
+    let file = file
+        .replace(r#"{ kind = "r2d2" }"#, maml)
+        .replace(r#"filters = 8, norm = "running""#, r#"filters = 16, norm = "support""#);
+    fs::write(folder.join("strokes.toml"), file).unwrap();
+
+    let on = |threads: &str| {
+        let run = format!("on-{threads}");
+        let (run_dir, models) = (format!("runs/{run}"), format!("models/{run}"));
+        let arguments = ["train", "strokes.toml", "--run-dir", &run_dir, "--models", &models, "--threads", threads];
+        let output = imprint(folder, &arguments).args(["--steps", "3", "--test-episodes", "0"]).output().unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        bundle(folder, &run).0
+    };
+
+    assert!(on("1") == on("3"));
+}
+
+#[test]
 fn splits_share_no_alphabet_rotations_are_for_training_alone_and_figures_do_not_depend_on_threads() {
     let folder = folder();
     let folder = folder.path();
