@@ -5,21 +5,26 @@ use sqlx::any::AnyRow;
 use super::page::Bounds;
 use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
-use super::{outbox, tasks};
+use super::{outbox, queue, tasks};
 use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Promotion, TaskId, TenantId};
 use crate::store::{Page, StoreError};
 
 /// False if there is no such task. The limit is of the whole queue, and calls that come at one moment may pass it
 /// by a few: an exact one would make all tenants wait for each other.
 pub(super) async fn submit(
-    mut queue: SystemTx<'_>,
+    mut all: SystemTx<'_>,
     tenant: TenantId,
     adaptation: &Adaptation,
     max_queued: usize,
 ) -> Result<bool, StoreError> {
-    let queued: i64 =
-        sqlx::query_scalar("SELECT COUNT(*) FROM adaptations WHERE status = 'queued'").fetch_one(&mut *queue).await?;
-    let mut tx = queue.enter(tenant).await?;
+    let queued: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM (SELECT 1 AS one FROM adaptations WHERE status = 'queued' LIMIT $1) AS waiting",
+    )
+    .bind(number(max_queued))
+    .fetch_one(&mut *all)
+    .await?;
+    let place = queue::next_place(&mut all, tenant).await?;
+    let mut tx = all.enter(tenant).await?;
     if tasks::find_locked(&mut tx, adaptation.task).await?.is_none() {
         return Ok(false);
     }
@@ -27,8 +32,8 @@ pub(super) async fn submit(
         return Err(StoreError::Full { what: "queued adaptations", limit: max_queued });
     }
     sqlx::query(
-        "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, promotion, status, attempt, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7) ON CONFLICT DO NOTHING",
+        "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, promotion, status, attempt, created_at, place) \
+         VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, $8) ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
     .bind(adaptation.id.to_string())
@@ -37,6 +42,7 @@ pub(super) async fn submit(
     .bind(i64::from(adaptation.promote != Promotion::Never))
     .bind(adaptation.promote.name())
     .bind(adaptation.created_at.millis())
+    .bind(place)
     .execute(&mut *tx)
     .await?;
     Ok(true)

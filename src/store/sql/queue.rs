@@ -18,13 +18,16 @@ use crate::domain::{
 };
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
 
-/// Most jobs that one claim fails; the next claims fail the rest.
-const MOST_SPENT: u32 = 100;
+/// Most jobs whose worker was lost that one claim looks at; the next claims look at the rest.
+const MOST_LOST: u32 = 100;
 
 pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
     let now = tx.dialect().now(&mut tx).await?;
-    fail_spent(&mut tx, now).await?;
-    let Some((tenant, id)) = next(&mut tx, now).await? else { return Ok(None) };
+    let next = match lost(&mut tx, now).await? {
+        Some(lost) => Some(lost),
+        None => waiting(&mut tx, now).await?,
+    };
+    let Some(Next { tenant, id, place }) = next else { return Ok(None) };
     sqlx::query(
         "UPDATE adaptations SET status = 'running', attempt = attempt + 1, worker = $2, lease_until = $3, \
          started_at = $4 WHERE id = $1",
@@ -35,8 +38,9 @@ pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -
     .bind(now.millis())
     .execute(&mut *tx)
     .await?;
-    sqlx::query("UPDATE tenants SET turn = (SELECT MAX(turn) + 1 FROM tenants) WHERE id = $1")
+    sqlx::query("UPDATE tenants SET turn = $2 WHERE id = $1 AND turn < $2")
         .bind(tenant.to_string())
+        .bind(place)
         .execute(&mut *tx)
         .await?;
     let mut tx = tx.enter(tenant).await?;
@@ -47,49 +51,80 @@ pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -
     Ok(task.map(|task| Claim { tenant, adaptation, task }))
 }
 
-/// Fails the jobs whose last attempt was lost with its worker: one that kills whoever takes it ends here.
-async fn fail_spent(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<(), StoreError> {
+/// A job that may be taken.
+struct Next {
+    tenant: TenantId,
+    id: AdaptationId,
+    place: i64,
+}
+
+/// A job that was lost with its worker, if it has attempts left. Those that have none fail: one that kills whoever takes
+/// it ends here.
+async fn lost(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<Next>, StoreError> {
     let statement = format!(
-        "SELECT a.id FROM adaptations AS a \
-         WHERE a.status = 'running' AND a.lease_until < $1 AND a.attempt >= a.last_attempt LIMIT {MOST_SPENT}{}",
+        "SELECT a.tenant_id, a.id, a.place, a.attempt, a.last_attempt FROM adaptations AS a \
+         WHERE a.status = 'running' AND a.lease_until < $1 ORDER BY a.place, a.created_at, a.id LIMIT {MOST_LOST}{}",
         tx.dialect().lock_free_job
     );
-    let spent: Vec<String> =
-        sqlx::query_scalar(AssertSqlSafe(statement)).bind(now.millis()).fetch_all(&mut **tx).await?;
+    let rows = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_all(&mut **tx).await?;
+    let mut first = None;
+    for row in rows {
+        let fields = Fields { table: "adaptations", row: &row };
+        let job = next(&row)?;
+        if fields.get::<i64>("attempt")? >= fields.get::<i64>("last_attempt")? {
+            fail(tx, job.id, now).await?;
+        } else {
+            first = first.or(Some(job));
+        }
+    }
+    Ok(first)
+}
+
+async fn fail(tx: &mut SystemTx<'_>, id: AdaptationId, now: Timestamp) -> Result<(), StoreError> {
     let failure = Failure {
         code: "lease_expired".to_owned(),
         detail: format!("no worker finished it in {MAX_ATTEMPTS} attempts; try a smaller support set"),
     };
-    for id in spent {
-        sqlx::query(
-            "UPDATE adaptations SET status = 'failed', failure = $3, finished_at = $2, worker = NULL, \
-             lease_until = NULL WHERE id = $1",
-        )
-        .bind(&id)
-        .bind(now.millis())
-        .bind(json(&failure))
-        .execute(&mut **tx)
-        .await?;
-        outbox::add(tx, &id).await?;
-    }
-    Ok(())
+    sqlx::query(
+        "UPDATE adaptations SET status = 'failed', failure = $3, finished_at = $2, worker = NULL, \
+         lease_until = NULL WHERE id = $1",
+    )
+    .bind(id.to_string())
+    .bind(now.millis())
+    .bind(json(&failure))
+    .execute(&mut **tx)
+    .await?;
+    outbox::add(tx, &id.to_string()).await
 }
 
-/// The oldest job of the tenant whose turn is longest ago: a flood from one tenant delays another by one job.
-async fn next(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<(TenantId, AdaptationId)>, StoreError> {
+/// The job whose turn it is: a flood from one tenant delays another by one job. The index `adaptations_next` has them in
+/// this order, so that it does not matter how many wait.
+async fn waiting(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<Next>, StoreError> {
     let statement = format!(
-        "SELECT a.tenant_id, a.id FROM adaptations AS a JOIN tenants AS t ON t.id = a.tenant_id \
-         WHERE (a.status = 'queued' AND a.not_before <= $1) \
-         OR (a.status = 'running' AND a.lease_until < $1 AND a.attempt < a.last_attempt) \
-         ORDER BY t.turn, a.created_at, a.id LIMIT 1{}",
+        "SELECT a.tenant_id, a.id, a.place FROM adaptations AS a WHERE a.status = 'queued' AND a.not_before <= $1 \
+         ORDER BY a.place, a.created_at, a.id LIMIT 1{}",
         tx.dialect().lock_free_job
     );
     let row = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_optional(&mut **tx).await?;
-    row.map(|row| {
-        let fields = Fields { table: "adaptations", row: &row };
-        Ok((fields.parse("tenant_id")?, fields.parse("id")?))
-    })
-    .transpose()
+    row.as_ref().map(next).transpose()
+}
+
+fn next(row: &AnyRow) -> Result<Next, StoreError> {
+    let fields = Fields { table: "adaptations", row };
+    Ok(Next { tenant: fields.parse("tenant_id")?, id: fields.parse("id")?, place: fields.get("place")? })
+}
+
+/// The place of a tenant's next job: start-time fair queueing (Goyal, Vin & Cheng 1996, §2) with jobs of equal cost. It is
+/// after the tenant's own last one that waits, and after what was claimed last, so that nobody's past counts.
+pub(super) async fn next_place(tx: &mut SystemTx<'_>, tenant: TenantId) -> Result<i64, StoreError> {
+    let (own, now): (i64, i64) = sqlx::query_as(
+        "SELECT COALESCE((SELECT MAX(place) FROM adaptations WHERE tenant_id = $1 AND status = 'queued'), 0), \
+         COALESCE((SELECT MAX(turn) FROM tenants), 0)",
+    )
+    .bind(tenant.to_string())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(own.max(now) + 1)
 }
 
 pub(super) async fn renew(

@@ -55,12 +55,14 @@ struct Job {
     attempt: u32,
     last_attempt: u32,
     has_lease: bool,
+    place: u64,
 }
 
 #[derive(Debug, Default)]
 struct Model {
     jobs: Vec<Job>,
-    turns: [u64; 3],
+    /// The highest place that was claimed.
+    now: u64,
     ends: usize,
 }
 
@@ -79,19 +81,24 @@ impl Model {
                 self.end(job, AdaptationStatus::Failed);
             }
         }
-        let is_free = |job: &Job| match job.status {
-            AdaptationStatus::Queued => true,
-            AdaptationStatus::Running => !job.has_lease,
-            _ => false,
+        let rank = |job: &Job| match job.status {
+            AdaptationStatus::Running if !job.has_lease => Some(0), // lost before waiting
+            AdaptationStatus::Queued => Some(1),
+            _ => None,
         };
-        let free = (0..self.jobs.len()).filter(|&job| is_free(&self.jobs[job]));
-        let next = free.min_by_key(|&job| (self.turns[self.jobs[job].tenant], job))?;
-        let last_turn = self.turns.into_iter().max().unwrap();
+        let free = (0..self.jobs.len()).filter_map(|job| Some((rank(&self.jobs[job])?, self.jobs[job].place, job)));
+        let (_, place, next) = free.min()?;
+        self.now = self.now.max(place);
         let job = &mut self.jobs[next];
-        self.turns[job.tenant] = last_turn + 1;
         (job.status, job.has_lease) = (AdaptationStatus::Running, true);
         job.attempt += 1;
         Some(next)
+    }
+
+    /// The place of a tenant's next job.
+    fn next_place(&self, tenant: usize) -> u64 {
+        let own = self.jobs.iter().filter(|job| job.tenant == tenant && job.status == AdaptationStatus::Queued);
+        own.map(|job| job.place).max().unwrap_or(0).max(self.now) + 1
     }
 
     /// Whether a worker that claimed `attempt` still has a say.
@@ -138,7 +145,8 @@ impl Life<'_> {
                 let (owner, task) = self.tenants[tenant];
                 let id = self.fixture.submit(owner, task).await.id;
                 let status = AdaptationStatus::Queued;
-                let job = Job { tenant, id, status, attempt: 0, last_attempt: MAX_ATTEMPTS, has_lease: false };
+                let (last_attempt, place) = (MAX_ATTEMPTS, self.model.next_place(tenant));
+                let job = Job { tenant, id, status, attempt: 0, last_attempt, has_lease: false, place };
                 self.model.jobs.push(job);
             }
             Step::Claim => {

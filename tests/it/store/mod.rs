@@ -82,6 +82,8 @@ stories! {
         a_deleted_task_fences_out_its_running_job,
         the_queue_has_a_limit,
         tenants_take_turns,
+        a_flood_that_was_called_off_is_not_held_against_its_tenant,
+        a_claim_takes_as_long_whatever_waits,
         two_workers_never_claim_the_same_job,
         lists_can_be_of_one_task_and_one_status;
     requests:

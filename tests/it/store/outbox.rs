@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use imprint::domain::{AdaptationId, AdaptationStatus, Failure};
-use imprint::store::{self, Completion, EndNotice, MAX_ATTEMPTS};
+use imprint::domain::{AdaptationId, AdaptationStatus, Failure, KeyId, TaskId};
+use imprint::store::{self, Completion, EndNotice, Hint, MAX_ATTEMPTS};
 
 use super::Fixture;
 use super::fixture::{LEASE, MANY};
@@ -116,11 +116,11 @@ pub async fn a_hint_reaches_the_other_processes_on_the_database(fixture: &Fixtur
         return; // there is one process
     }
     let other = store::open(&fixture.config).await.unwrap();
-    let heard = tokio::spawn(async move { other.hinted().await });
-    // It is a hint: one that comes before the other listens is lost.
-    while !heard.is_finished() {
-        fixture.store.hint().await.unwrap();
-        tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(other.hinted().await.unwrap(), Hint::Missed, "whatever was told before it listened");
+
+    let (task, key) = (TaskId::fresh(fixture.ids()), KeyId::fresh(fixture.ids()));
+    for hint in [Hint::Look, Hint::Task(task), Hint::Key(key)] {
+        fixture.store.hint(hint).await.unwrap();
+        assert_eq!(other.hinted().await.unwrap(), hint);
     }
-    heard.await.unwrap().unwrap();
 }

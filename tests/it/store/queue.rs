@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use imprint::domain::{AdaptationId, AdaptationPhase, AdaptationStatus, Failure, News, TaskId};
 use imprint::store::{Completion, MAX_ATTEMPTS, StoreError};
+use sqlx::Row;
 
 use super::Fixture;
 use super::fixture::{LEASE, MANY, first};
@@ -224,6 +225,51 @@ pub async fn tenants_take_turns(fixture: &Fixture) {
     for tenant in [flood, trickle] {
         assert!(jobs.iter().filter(|job| job.0 == tenant).is_sorted(), "each tenant's oldest comes first");
     }
+}
+
+pub async fn a_flood_that_was_called_off_is_not_held_against_its_tenant(fixture: &Fixture) {
+    let (flood, other) = (fixture.tenant("flood").await, fixture.tenant("other").await);
+    let (many, few) = (fixture.task(flood).await.id, fixture.task(other).await.id);
+    for _ in 0..20 {
+        let job = fixture.submit(flood, many).await;
+        fixture.store.cancel_adaptation(flood, job.id).await.unwrap();
+    }
+    for _ in 0..3 {
+        fixture.submit(other, few).await;
+    }
+    fixture.submit(flood, many).await;
+
+    let [first, second] = [fixture.claim().await.unwrap().tenant, fixture.claim().await.unwrap().tenant];
+
+    assert!([first, second].contains(&flood));
+}
+
+pub async fn a_claim_takes_as_long_whatever_waits(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let task = fixture.task(tenant).await.id;
+    let first = fixture.submit(tenant, task).await;
+    let mut raw = fixture.raw().await;
+    let statement = format!(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+         INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, status, attempt, created_at, place) \
+         SELECT '{tenant}', 'waits' || i, '{task}', '{{}}', 1, 'queued', 0, i, 1 + i FROM n"
+    );
+    sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut raw).await.unwrap();
+    let is_sqlite = fixture.config.database_url.starts_with("sqlite");
+    let next = "SELECT a.id FROM adaptations AS a WHERE a.status = 'queued' AND a.not_before <= 5 \
+                ORDER BY a.place, a.created_at, a.id LIMIT 1";
+    if !is_sqlite {
+        sqlx::query("ANALYZE adaptations").execute(&mut raw).await.unwrap();
+    }
+    let explain = if is_sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+    let plan = sqlx::query(sqlx::AssertSqlSafe(format!("{explain} {next}"))).fetch_all(&mut raw).await.unwrap();
+    let column = if is_sqlite { 3 } else { 0 };
+    let plan: Vec<String> = plan.iter().map(|row| row.try_get(column).unwrap()).collect();
+    let plan = plan.join("\n");
+
+    assert!(plan.contains("adaptations_next"), "{plan}");
+    assert!(!plan.contains("Sort") && !plan.contains("TEMP B-TREE"), "{plan}");
+    assert_eq!(fixture.claim().await.unwrap().adaptation.id, first.id);
 }
 
 pub async fn two_workers_never_claim_the_same_job(fixture: &Fixture) {
