@@ -32,6 +32,16 @@ pub struct EngineConfig {
     #[arg(long, env = "IMPRINT_ENGINE_QUEUE_PER_TENANT", default_value_t = 256)]
     pub engine_queue_per_tenant: usize,
 
+    /// Most memory that one adaptation or prediction may take, in MiB, as predicted from its size; more is answered 422.
+    /// The workers together take as many times as much.
+    #[arg(long, env = "IMPRINT_MAX_COMMAND_MIB", default_value_t = 1024)]
+    pub max_command_mib: u64,
+
+    /// Most work that one may take, in thousands of millions of multiply-adds; more is answered 422. A core does some 20
+    /// to 100 in a second.
+    #[arg(long, env = "IMPRINT_MAX_COMMAND_GIGA_MULTIPLY_ADDS", default_value_t = 10_000)]
+    pub max_command_giga_multiply_adds: u64,
+
     /// Rows of several tenants' commands that go through a backbone together.
     #[arg(long, env = "IMPRINT_BATCH_ROWS", default_value_t = 128)]
     pub batch_rows: usize,
@@ -50,6 +60,8 @@ impl Default for EngineConfig {
             workers: 0,
             engine_queue: 1024,
             engine_queue_per_tenant: 256,
+            max_command_mib: 1024,
+            max_command_giga_multiply_adds: 10_000,
             batch_rows: 128,
             embedding_cache_mib: 128,
         }

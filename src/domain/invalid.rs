@@ -189,6 +189,21 @@ pub enum Fault {
         /// Why not.
         reason: String,
     },
+    /// More than one computation may take, by what it is predicted to take.
+    #[error(
+        "this would take {mib} MiB and {giga_multiply_adds} thousand million multiply-adds, of at most {most_mib} and \
+         {most_giga_multiply_adds}; send fewer examples or inputs, or ask for fewer inner steps"
+    )]
+    TooDear {
+        /// Memory at the peak, in MiB.
+        mib: u64,
+        /// Multiply-adds, in thousands of millions.
+        giga_multiply_adds: u64,
+        /// How much memory it may take.
+        most_mib: u64,
+        /// How many multiply-adds it may take.
+        most_giga_multiply_adds: u64,
+    },
     /// A text that is not base64.
     #[error("this is not base64 (RFC 4648, §4)")]
     NotBase64,
@@ -236,6 +251,7 @@ impl Fault {
             Self::UnknownImageFormat => "unknown_image_format",
             Self::ImageTooLarge { .. } => "image_too_large",
             Self::BadAdapter { .. } => "bad_adapter",
+            Self::TooDear { .. } => "too_dear",
             Self::NotBase64 => "not_base64",
             Self::OutOfRange { .. } => "out_of_range",
         }

@@ -9,7 +9,7 @@ use tracing::Span;
 
 use super::plan::Shape;
 use super::{Adapted, EngineError};
-use crate::domain::{AdapterBlob, Outputs, Recipe, Rows, SupportSet, TenantId};
+use crate::domain::{AdapterBlob, Outputs, Recipe, Rows, Size, SupportSet, TenantId};
 use crate::meta::encoder::Tokens;
 
 /// For whom work is done, how soon, and until when it is wanted.
@@ -132,6 +132,21 @@ impl Command {
 }
 
 impl Work {
+    /// How large it is.
+    pub(super) fn size(&self) -> Size {
+        match self {
+            Self::Adapt { support, recipe, query } => Size {
+                support: support.len(),
+                unlabelled: support.unlabelled().map_or(0, Rows::len),
+                query: query.as_ref().map_or(0, Rows::len),
+                outputs: support.targets().outputs(),
+                inner_steps: recipe.inner_steps,
+            },
+            Self::Predict { query, .. } => Size { query: query.len(), outputs: 1, ..Size::default() },
+            Self::Embed { .. } => Size::default(),
+        }
+    }
+
     /// Rows that the backbone sees.
     pub(super) fn rows(&self) -> usize {
         match self {

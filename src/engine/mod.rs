@@ -43,9 +43,10 @@ use tokio::time::timeout_at;
 use tracing::Span;
 
 use crate::config::EngineConfig;
-use crate::domain::{AdapterBlob, BaseModel, Outputs, Recipe, Rows, SupportSet};
+use crate::domain::{AdapterBlob, BaseModel, Cost, Outputs, Recipe, Rows, Size, SupportSet};
 use crate::meta::Model;
 use crate::meta::bundle::{self, BundleError};
+use crate::meta::cost::Accounting;
 use crate::meta::encoder::EncoderError;
 use command::{Answer, Command, Work};
 use executor::{Blueprint, Executor, Tensors};
@@ -94,6 +95,14 @@ pub enum EngineError {
     /// No base model of that name is loaded.
     #[error("no base model `{0}` is loaded")]
     UnknownBase(String),
+    /// It would take more than one command may.
+    #[error("it would take {} bytes and {} multiply-adds", cost.bytes, cost.multiply_adds)]
+    TooDear {
+        /// What it would take.
+        cost: Cost,
+        /// What it may.
+        most: Cost,
+    },
     /// The queue is full; come back after a while.
     #[error("the engine's queue is full")]
     Full {
@@ -149,15 +158,16 @@ struct Inner {
     texts: Texts,
     /// Chunks of one list of texts that may be under way.
     encoding_at_once: usize,
+    /// What one command may take.
+    most: Cost,
 }
 
 /// What the queue has to know of a base model.
-#[derive(Clone, Copy)]
 struct Traits {
     /// Whether commands on it may go together.
     is_shared: bool,
-    /// Multiply-adds of one row, forward.
-    row_cost: u64,
+    /// What commands on it take.
+    accounting: Accounting,
 }
 
 impl Engine {
@@ -192,6 +202,10 @@ impl Engine {
         let mut engine = Self::with_executor(base_models, traits, bounds, &factory)?;
         if let Some(inner) = Arc::get_mut(&mut engine.0) {
             inner.texts = texts;
+            inner.most = Cost {
+                bytes: config.max_command_mib.saturating_mul(1 << 20),
+                multiply_adds: config.max_command_giga_multiply_adds.saturating_mul(1_000_000_000),
+            };
         }
         Ok(engine)
     }
@@ -205,7 +219,8 @@ impl Engine {
         let queue = Arc::new(Queue::new(bounds));
         let workers = Workers::start(bounds.workers, &queue, factory)?;
         let (texts, encoding_at_once) = (Texts::none(), bounds.workers.max(1));
-        Ok(Self(Arc::new(Inner { base_models, traits, queue, workers, texts, encoding_at_once })))
+        let most = Cost { bytes: u64::MAX, multiply_adds: u64::MAX };
+        Ok(Self(Arc::new(Inner { base_models, traits, queue, workers, texts, encoding_at_once, most })))
     }
 
     /// The base models that are loaded, in order of name.
@@ -255,6 +270,18 @@ impl Engine {
         answer.adapted.zip(answer.outputs).ok_or(EngineError::Panicked)
     }
 
+    /// What a computation on `base` takes, if it is not more than one may.
+    pub fn afford(&self, base: &str, size: Size) -> Result<Cost, EngineError> {
+        let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
+        let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
+        self.affordable(self.0.traits[index].accounting.cost(size))
+    }
+
+    fn affordable(&self, cost: Cost) -> Result<Cost, EngineError> {
+        let most = self.0.most;
+        if cost.is_within(most) { Ok(cost) } else { Err(EngineError::TooDear { cost, most }) }
+    }
+
     /// Commands that wait.
     pub fn waiting(&self) -> usize {
         self.0.queue.len()
@@ -269,11 +296,15 @@ impl Engine {
     async fn run(&self, origin: Origin, base: &str, work: Work) -> Result<Answer, EngineError> {
         let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
         let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
-        let Traits { is_shared, row_cost } = match &work {
+        let Traits { is_shared, accounting } = &self.0.traits[index];
+        let (is_shared, cost) = match &work {
             Work::Embed { encoder, tokens, .. } => {
-                Traits { is_shared: false, row_cost: self.0.texts.cost(*encoder, tokens) }
+                (false, self.0.texts.cost(*encoder, tokens).saturating_mul(tokens.len() as u64))
             }
-            _ => self.0.traits[index],
+            Work::Adapt { .. } | Work::Predict { .. } => {
+                let cost = self.affordable(accounting.cost(work.size()))?;
+                (*is_shared, cost.multiply_adds)
+            }
         };
         let shape = Shape { base: index, rows: work.rows(), is_shared };
         let (reply, answer) = oneshot::channel();
@@ -281,7 +312,7 @@ impl Engine {
         let command = Command {
             origin,
             shape,
-            cost: row_cost.saturating_mul(shape.rows as u64),
+            cost,
             work,
             reply,
             is_abandoned: Arc::clone(&leaving.0),
@@ -319,8 +350,9 @@ fn draw(bundles: Vec<(BaseModel, Model)>) -> Result<Vec<Drawn>, BundleError> {
     tch::set_num_threads(1);
     let draw = |(base, model): (BaseModel, Model)| {
         let blueprint = Blueprint::new(&base, &model)?;
-        let row_cost = model.net.backbone.multiply_adds();
-        Ok(Drawn { base, its_traits: Traits { is_shared: blueprint.is_shared(), row_cost }, blueprint })
+        let is_shared = blueprint.is_shared();
+        let its_traits = Traits { is_shared, accounting: Accounting::of(&model, is_shared) };
+        Ok(Drawn { base, its_traits, blueprint })
     };
     bundles.into_iter().map(draw).collect()
 }

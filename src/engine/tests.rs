@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use tch::Device;
 use tokio::spawn;
 use tokio::task::JoinHandle;
 
@@ -14,6 +15,9 @@ use crate::domain::{
     AdapterBlob, BackboneConfig, BaseModel, InputSchema, Kind, LearnerConfig, Limits, Manifest, Outputs, Provenance,
     Recipe, Rows, SeededIds, SupportSet, Targets, TenantId,
 };
+use crate::meta::Model;
+use crate::meta::cost::Accounting;
+use crate::meta::model::Architecture;
 
 /// Holds workers back until it is opened.
 #[derive(Default)]
@@ -104,7 +108,14 @@ fn start_with(bounds: Bounds, is_shared: bool) -> Bench {
     let factory =
         move || Box::new(Echo { gate: Arc::clone(&for_workers), log: Arc::clone(&its_log) }) as Box<dyn Executor>;
     let factory: super::worker::Factory = Arc::new(factory);
-    let traits = vec![Traits { is_shared, row_cost: 1 }];
+    let architecture = Architecture {
+        input: InputSchema::Vector { width: 1 },
+        kind: Kind::Regression,
+        backbone: BackboneConfig::Mlp { hidden: Vec::new() },
+        learner: LearnerConfig::R2d2 {},
+    };
+    let model = Model::fresh(architecture, 0, Device::Cpu).unwrap();
+    let traits = vec![Traits { is_shared, accounting: Accounting::of(&model, is_shared) }];
     let engine = Engine::with_executor(vec![base_model()], traits, bounds, &factory).unwrap();
     Bench { engine, gate, log }
 }

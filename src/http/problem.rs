@@ -202,6 +202,10 @@ impl From<ServiceError> for Problem {
                 let detail = "the stored adapter is damaged; adapt the task again".to_owned();
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "adapter_corrupt", detail)
             }
+            E::Away => Self {
+                retry_after: retry(2),
+                ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
+            },
             E::Store(_) => {
                 error!(error = detail, "the store failed");
                 let detail = "the database does not answer as it should; repeat the request".to_owned();

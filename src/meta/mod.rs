@@ -19,6 +19,7 @@
 pub mod backbone;
 pub mod batch;
 pub mod bundle;
+pub mod cost;
 pub mod encoder;
 pub mod eval;
 pub mod learner;

@@ -6,8 +6,8 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Promotion, Recipe, Task,
-    TaskId, TenantId,
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Promotion, Recipe, Size,
+    Task, TaskId, TenantId,
 };
 use crate::store::StoreError;
 
@@ -32,7 +32,8 @@ impl Service {
         let task = self.found_task(tenant, task).await?;
         let base = self.named_base(&task.base_model, "/base_model")?;
         self.check_recipe(base, &new.recipe, "")?;
-        self.check_support(tenant, base, task.id, task.kind).await?;
+        let size = self.check_support(tenant, base, task.id, task.kind).await?;
+        self.engine.afford(&base.manifest.name, Size { inner_steps: new.recipe.inner_steps, ..size })?;
         let adaptation = Adaptation {
             id: AdaptationId::fresh(&*self.ids),
             task: task.id,
@@ -146,13 +147,14 @@ impl Service {
         Ok(())
     }
 
-    /// Whether there is enough to adapt to, before a job is made of it.
-    async fn check_support(&self, tenant: TenantId, base: &BaseModel, task: TaskId, kind: Kind) -> Result<()> {
-        if self.store.support_len(tenant, task).await? == 0 {
+    /// How much there is to adapt to, if it is enough, before a job is made of it.
+    async fn check_support(&self, tenant: TenantId, base: &BaseModel, task: TaskId, kind: Kind) -> Result<Size> {
+        let support = self.store.support_len(tenant, task).await?;
+        if support == 0 {
             return Err(Fault::EmptySupport.at("").into());
         }
         if kind == Kind::Regression {
-            return Ok(());
+            return Ok(Size { support, outputs: 1, ..Size::default() });
         }
         let counts = self.store.count_support(tenant, task).await?;
         let given = counts.iter().filter(|label| label.support_count > 0).count();
@@ -163,7 +165,7 @@ impl Service {
             Some(way) if way != given => {
                 Err(Fault::FixedWay { base: base.manifest.name.clone(), way, given }.at("").into())
             }
-            _ => Ok(()),
+            _ => Ok(Size { support, outputs: given, ..Size::default() }),
         }
     }
 }

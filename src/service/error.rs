@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::domain::{AdapterId, Failure, Fault, Invalid, Scope};
+use crate::domain::{AdapterId, Cost, Failure, Fault, Invalid, Scope};
 use crate::engine::EngineError;
 use crate::store::StoreError;
 
@@ -70,7 +70,10 @@ pub enum ServiceError {
     /// An adaptation made no progress for too long, and was given up.
     #[error("the computation stalled")]
     Stalled,
-    /// The database is away or in disorder.
+    /// The database is away: come back later.
+    #[error("the database is away; repeat after the time in Retry-After")]
+    Away,
+    /// The database is in disorder.
     #[error("store: {0}")]
     Store(Arc<StoreError>),
     /// An adapter's bytes are not the ones that were stored: adapt the task again.
@@ -91,6 +94,7 @@ impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Conflict => Self::Changed,
+            StoreError::Away => Self::Away,
             StoreError::Full { what, limit } => {
                 Fault::TooMany { what, given: limit.saturating_add(1), limit }.at("").into()
             }
@@ -100,10 +104,21 @@ impl From<StoreError> for ServiceError {
     }
 }
 
+fn too_dear(cost: Cost, most: Cost) -> Fault {
+    let (mib, giga) = (|bytes: u64| bytes >> 20, |count: u64| count / 1_000_000_000);
+    Fault::TooDear {
+        mib: mib(cost.bytes),
+        giga_multiply_adds: giga(cost.multiply_adds),
+        most_mib: mib(most.bytes),
+        most_giga_multiply_adds: giga(most.multiply_adds),
+    }
+}
+
 impl From<EngineError> for ServiceError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Full { retry_after } => Self::Overloaded { retry_after },
+            EngineError::TooDear { cost, most } => too_dear(cost, most).at("").into(),
             EngineError::TenantFull { limit, retry_after } => Self::Crowded { limit, retry_after },
             EngineError::Late => Self::Late,
             EngineError::Stopping => Self::Overloaded { retry_after: Duration::from_secs(5) },

@@ -5,4 +5,5 @@ mod by_hand;
 mod conformance;
 mod golden;
 mod gradients;
+mod memory;
 mod models;

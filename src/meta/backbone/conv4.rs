@@ -4,7 +4,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::Backbone;
+use super::{Backbone, RowMemory};
 use crate::nn::norm::Normalizer;
 use crate::nn::{Params, Result, Scope, init, ops};
 
@@ -66,5 +66,15 @@ impl Backbone for Conv4 {
                 (9 * inputs * self.filters * (self.height >> block) * (self.width >> block)) as u64
             })
             .sum()
+    }
+
+    fn row_memory(&self) -> RowMemory {
+        let area = |block: usize| (self.filters * (self.height >> block) * (self.width >> block)) as u64;
+        let input = (self.channels * self.height * self.width) as u64;
+        // Convolved, normalised, and one more where either is put into another order; back, their gradients.
+        RowMemory {
+            forward: 4 * area(0) + 2 * input,
+            kept: (0..BLOCKS).map(|block| 4 * area(block)).sum::<u64>() + input,
+        }
     }
 }

@@ -4,7 +4,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::Backbone;
+use super::{Backbone, RowMemory};
 use crate::nn::norm::Normalizer;
 use crate::nn::{Params, Result, Scope, init, ops};
 
@@ -50,5 +50,11 @@ impl Backbone for Mlp {
 
     fn multiply_adds(&self) -> u64 {
         self.widths.windows(2).map(|pair| (pair[0] * pair[1]) as u64).sum()
+    }
+
+    fn row_memory(&self) -> RowMemory {
+        // Each layer's product, sum and rectified sum.
+        let (widest, all) = (self.widths.iter().max().copied().unwrap_or(0), self.widths.iter().sum::<usize>());
+        RowMemory { forward: 4 * widest as u64, kept: 3 * all as u64 }
     }
 }

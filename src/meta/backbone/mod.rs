@@ -12,6 +12,7 @@ mod mlp;
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
+use super::cost::RowMemory;
 use crate::domain::{BackboneConfig, InputSchema};
 use crate::nn::norm::Normalizer;
 use crate::nn::{Params, Result, Scope};
@@ -35,6 +36,9 @@ pub trait Backbone: Send + Sync {
 
     /// Multiply-adds of one row, forward.
     fn multiply_adds(&self) -> u64;
+
+    /// What one row takes of memory.
+    fn row_memory(&self) -> RowMemory;
 }
 
 /// The one place where a backbone's name becomes a backbone. A reason if the input's type does not suit it.

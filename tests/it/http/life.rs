@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use imprint::config::HttpConfig;
+use imprint::config::{EngineConfig, HttpConfig};
 use imprint::http;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -137,4 +137,24 @@ async fn a_request_under_way_is_answered_during_a_stop() {
     assert!(answer.starts_with(&format!("HTTP/1.1 {}", StatusCode::CREATED)), "{answer}");
     tokio::time::timeout(Duration::from_secs(20), serving).await.unwrap().unwrap().unwrap();
     assert!(TcpStream::connect(address).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_take_too_much_is_refused_with_figures_before_it_is_queued() {
+    let engine = bases::with(EngineConfig { max_command_mib: 2, ..EngineConfig::default() });
+    let app = TestApp::with(Settings { engine, ..Settings::default() }).await;
+    let task = app.task().await;
+
+    let refused = [
+        app.post("/v1/adapt-predict", adapt_predict()).await,
+        app.post(&format!("{task}/adaptations"), json!({})).await,
+    ];
+
+    for refused in refused {
+        let problem = refused.problem(422, "invalid_values");
+        assert_eq!(problem["errors"][0]["code"], "too_dear");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("3 MiB") && detail.contains("at most 2"), "{detail}");
+    }
+    assert_eq!(app.stored().await, [1, 4, 0, 0]);
 }
