@@ -3,7 +3,7 @@
 use super::{CliError, out};
 use crate::config::StoreConfig;
 use crate::domain::AdaptationId;
-use crate::store;
+use crate::store::{self, Hint};
 
 /// Lists adaptations that failed, of all tenants, and puts them back into the queue.
 #[derive(clap::Args, Debug)]
@@ -60,6 +60,6 @@ async fn requeue(ids: &[AdaptationId], config: &StoreConfig) -> Result<(), CliEr
         let (tenant, _) = back.ok_or_else(|| CliError::Usage(format!("{id} is no adaptation that has failed")))?;
         out::line(format!("{id} of {tenant} waits again"));
     }
-    store.hint().await?;
+    store.hint(Hint::Look).await?;
     Ok(())
 }

@@ -66,6 +66,11 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_IDEMPOTENCY_HOURS", default_value_t = 24)]
     pub idempotency_hours: u64,
 
+    /// How long what the database said last about keys, tasks and their adapters holds while it is away, in seconds:
+    /// predictions whose adapters are in memory go on. 0 is not at all.
+    #[arg(long, env = "IMPRINT_LAST_KNOWN_S", default_value_t = 300)]
+    pub last_known_s: u64,
+
     /// Memory for adapters' bytes, in MiB.
     #[arg(long, env = "IMPRINT_ADAPTER_CACHE_MIB", default_value_t = 256)]
     pub adapter_cache_mib: u64,
@@ -98,6 +103,7 @@ impl Default for ServiceConfig {
             adaptation_timeout_s: 300,
             poll_ms: 1_000,
             idempotency_hours: 24,
+            last_known_s: 300,
             adapter_cache_mib: 256,
         }
     }

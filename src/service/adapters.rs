@@ -165,7 +165,7 @@ impl Service {
             let blob = self.store.load_adapter(tenant, adapter.id).await?;
             blob.ok_or(ServiceError::NotFound("adapter"))
         };
-        self.adapters.get(adapter.id, load).await
+        self.adapters.get(adapter.task, adapter.id, load).await
     }
 }
 

@@ -1,22 +1,30 @@
 //! Tenants and their keys.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::inputs::check_name;
 use super::{Result, Service, ServiceError};
 use crate::config::Auth;
 use crate::domain::{ApiKey, Clock, Fault, IdSource, KeyId, KeyRecord, Principal, Scope, Tenant, TenantId, Timestamp};
-use crate::store::{Store, StoreError};
+use crate::store::{Hint, Store, StoreError};
 
 /// The tenant that everyone is when `auth` is `open`.
 const OPEN_TENANT: &str = "default";
 
-/// How long a key's record is taken without another look into the store: no longer than this is a withdrawn key valid.
+/// How long a key's record is taken without another look into the store: no longer than this is a withdrawn key valid
+/// in a process that missed its end, unless the store is away.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(30);
 /// Longest time that a key may be valid for: what a signed 32-bit number of seconds holds.
 const LONGEST_VALIDITY: Duration = Duration::from_secs(i32::MAX as u64);
 /// Most keys that are remembered.
 pub(super) const REMEMBERED: u64 = 10_000;
+
+/// A key's record, and when the store said so.
+#[derive(Clone)]
+pub(super) struct HeldKey {
+    record: KeyRecord,
+    learned_at: Instant,
+}
 
 /// A key as it is shown, once.
 pub struct KeyMade {
@@ -82,6 +90,7 @@ impl Service {
             return Err(ServiceError::NotFound("key"));
         }
         self.keys.invalidate(&key).await;
+        self.tell(Hint::Key(key));
         Ok(())
     }
 
@@ -92,6 +101,7 @@ impl Service {
         let made = add(&*self.store, &*self.clock, &*self.ids, tenant, scope, None).await?;
         self.store.end_key(tenant, key, after(self.clock.now(), overlap)).await?;
         self.keys.invalidate(&key).await;
+        self.tell(Hint::Key(key));
         Ok(made)
     }
 
@@ -123,14 +133,27 @@ impl Service {
     }
 
     async fn key_record(&self, id: KeyId) -> Result<Option<KeyRecord>> {
-        if let Some(record) = self.keys.get(&id).await {
-            return Ok(Some(record));
+        let held = self.keys.get(&id).await;
+        if let Some(held) = &held
+            && held.learned_at.elapsed() < TRUSTED_FOR
+        {
+            return Ok(Some(held.record.clone()));
         }
-        let found = self.store.find_key(id).await?;
-        if let Some(record) = &found {
-            self.keys.insert(id, record.clone()).await;
+        match self.store.find_key(id).await.map_err(ServiceError::from) {
+            Ok(Some(record)) => {
+                self.keys.insert(id, HeldKey { record: record.clone(), learned_at: Instant::now() }).await;
+                Ok(Some(record))
+            }
+            Ok(None) => {
+                self.keys.invalidate(&id).await;
+                Ok(None)
+            }
+            // While the store is away, what it said last holds.
+            Err(error @ (ServiceError::Away | ServiceError::Store(_))) => {
+                held.map(|held| Some(held.record)).ok_or(error)
+            }
+            Err(error) => Err(error),
         }
-        Ok(found)
     }
 }
 

@@ -8,6 +8,7 @@
 mod adaptations;
 mod adapters;
 mod allowances;
+mod answering;
 mod classify;
 mod error;
 mod events;
@@ -28,18 +29,22 @@ use std::time::Duration;
 
 use moka::future::Cache;
 use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tracing::debug;
 
 use crate::config::ServiceConfig;
-use crate::domain::{BaseModel, Clock, Fault, IdSource, KeyId, KeyRecord, TenantId};
+use crate::domain::{BaseModel, Clock, Fault, IdSource, KeyId, TenantId};
 use crate::engine::Engine;
-use crate::store::Store;
+use crate::store::{Hint, Store};
 use allowances::{Allowances, TenantLimits};
+use answering::LastKnown;
+use keys::HeldKey;
 use pace::Pace;
 use residency::Residency;
 
 pub use adaptations::NewAdaptation;
 pub use adapters::{ImportAdapter, Verified};
 pub use allowances::{Allowance, Place};
+pub use answering::Answers;
 pub use classify::{Classified, Classify};
 pub use error::ServiceError;
 pub use events::QueuePlace;
@@ -70,8 +75,10 @@ pub struct Service {
     decoders: Arc<Semaphore>,
     /// Bytes of adapters.
     adapters: Residency,
-    /// Records of keys, for a short while.
-    keys: Cache<KeyId, KeyRecord>,
+    /// Which adapters answer, as the store said last.
+    last_known: LastKnown,
+    /// Records of keys.
+    keys: Cache<KeyId, HeldKey>,
     /// The tenant of an open server, once it is known.
     open_tenant: Arc<OnceCell<TenantId>>,
     hints: Arc<Hints>,
@@ -109,6 +116,16 @@ impl Service {
         self.hints.outgoing.notify_one();
     }
 
+    /// Tells other processes, which would otherwise know later.
+    fn tell(&self, hint: Hint) {
+        let store = Arc::clone(&self.store);
+        tokio::spawn(async move {
+            if let Err(error) = store.hint(hint).await {
+                debug!(%error, "other processes could not be told");
+            }
+        });
+    }
+
     /// From its parts.
     pub fn new(
         store: Arc<dyn Store>,
@@ -120,6 +137,7 @@ impl Service {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let decoders = if config.decoders == 0 { cores } else { config.decoders };
         let adapters = Residency::new(config.adapter_cache_mib << 20);
+        let last_known = Duration::from_secs(config.last_known_s);
         Self {
             store,
             engine,
@@ -128,7 +146,11 @@ impl Service {
             config: Arc::new(config),
             decoders: Arc::new(Semaphore::new(decoders)),
             adapters,
-            keys: Cache::builder().max_capacity(keys::REMEMBERED).time_to_live(keys::TRUSTED_FOR).build(),
+            last_known: LastKnown::new(last_known),
+            keys: Cache::builder()
+                .max_capacity(keys::REMEMBERED)
+                .time_to_live(keys::TRUSTED_FOR.saturating_add(last_known))
+                .build(),
             open_tenant: Arc::default(),
             hints: Arc::default(),
             pace: Arc::default(),

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::answering::Answers;
 use super::examples::{assemble, target};
 use super::inputs::{Asked, check_count};
 use super::tasks::check_kind;
-use super::{Given, GivenExample, Result, Service, ServiceError};
+use super::{Given, GivenExample, Result, Service};
 use crate::domain::{
     Adapter, BaseModel, Calibration, Evaluation, Example, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality,
     Recipe, Rows, Target, Task, TaskId, TenantId, argmax, probabilities,
@@ -58,6 +59,8 @@ pub struct Predicted {
     pub base: BaseModel,
     /// One a query input, in order.
     pub predictions: Vec<Prediction>,
+    /// Whether the store is away, and the version is the one that it named before.
+    pub is_remembered: bool,
 }
 
 /// A support set and a query in one.
@@ -124,14 +127,14 @@ pub enum Answer {
 impl Service {
     /// Predicts with a task's adapter.
     pub async fn predict(&self, tenant: TenantId, task: TaskId, request: Predict) -> Result<Predicted> {
-        let task = self.found_task(tenant, task).await?;
         check_top_k(request.style.top_k)?;
-        let adapter = self.answering(tenant, &task, request.version).await?;
+        let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;
         let kept = if request.store { request.query.clone() } else { Vec::new() };
         let base = self.base_of(&task, &adapter)?;
         let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let query = self.query(origin, base, request.query).await?;
         let predicted = self.predict_rows(tenant, &task, &adapter, query, request.style, request.deadline).await?;
+        let predicted = Predicted { is_remembered, ..predicted };
         if request.store {
             self.keep(tenant, task.id, kept, &predicted).await?;
         }
@@ -155,7 +158,7 @@ impl Service {
         let query = self.query(Origin::interactive(tenant), base, query).await?;
         let mut answers = Vec::with_capacity(versions.len());
         for &version in versions {
-            let adapter = self.answering(tenant, &task, Some(version)).await?;
+            let Answers { adapter, .. } = self.answering(tenant, task.id, Some(version)).await?;
             answers
                 .push(self.predict_rows(tenant, &task, &adapter, query.clone(), AnswerStyle::default(), None).await?);
         }
@@ -170,8 +173,7 @@ impl Service {
         version: Option<u32>,
         examples: Vec<GivenExample>,
     ) -> Result<(u32, Evaluated)> {
-        let task = self.found_task(tenant, task).await?;
-        let adapter = self.answering(tenant, &task, version).await?;
+        let Answers { task, adapter, .. } = self.answering(tenant, task, version).await?;
         let base = self.base_of(&task, &adapter)?;
         let truths = examples
             .iter()
@@ -194,30 +196,6 @@ impl Service {
         Ok((adapter.version, judged(&truths, predictions, adapter.labels)))
     }
 
-    /// A task and the adapter that answers for it: the version, or the active one.
-    pub async fn answering_adapter(
-        &self,
-        tenant: TenantId,
-        task: TaskId,
-        version: Option<u32>,
-    ) -> Result<(Task, Adapter)> {
-        let task = self.found_task(tenant, task).await?;
-        let adapter = self.answering(tenant, &task, version).await?;
-        Ok((task, adapter))
-    }
-
-    /// The adapter that is to answer.
-    async fn answering(&self, tenant: TenantId, task: &Task, version: Option<u32>) -> Result<Adapter> {
-        let found = self.store.find_adapter(tenant, task.id, version).await?;
-        found.ok_or_else(|| match version {
-            Some(_) => ServiceError::NotFound("adapter"),
-            None => ServiceError::Conflict {
-                code: "not_adapted",
-                detail: "this task has no adapter yet; POST its adaptations first".to_owned(),
-            },
-        })
-    }
-
     async fn predict_rows(
         &self,
         tenant: TenantId,
@@ -233,7 +211,7 @@ impl Service {
         let outputs = self.engine.predict(origin, &base.manifest.name, blob, query).await?;
         let calibration = adapter.quality.as_ref().and_then(|quality| quality.calibration.as_ref());
         let predictions = self.answers(task.kind, &outputs, &adapter.labels, calibration, style);
-        Ok(Predicted { version: adapter.version, base: base.clone(), predictions })
+        Ok(Predicted { version: adapter.version, base: base.clone(), predictions, is_remembered: false })
     }
 
     /// Adapts and predicts in one; nothing is stored.

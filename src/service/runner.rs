@@ -15,7 +15,7 @@ use crate::domain::{
     Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Quality, SupportId, Timestamp,
 };
 use crate::engine::{Adapted, EngineError, Origin};
-use crate::store::{Claim, Completion};
+use crate::store::{Claim, Completion, Hint};
 
 /// Longest pause before a full engine is asked again.
 const ENGINE_RETRY: Duration = Duration::from_millis(500);
@@ -66,7 +66,7 @@ impl Runners {
 async fn tell(service: Service) {
     loop {
         service.hints.outgoing.notified().await;
-        if let Err(error) = service.store.hint().await {
+        if let Err(error) = service.store.hint(Hint::Look).await {
             debug!(%error, "other processes could not be told to look");
         }
         sleep(HINT_PAUSE).await;
@@ -77,10 +77,7 @@ async fn tell(service: Service) {
 async fn hear(service: Service) {
     loop {
         match service.store.hinted().await {
-            Ok(()) => {
-                service.hints.submitted.notify_waiters();
-                service.hints.changed.notify_waiters();
-            }
+            Ok(hint) => service.heed(hint).await,
             Err(error) => {
                 debug!(%error, "hints of other processes cannot be heard");
                 sleep(HEAR_AGAIN).await;
@@ -117,6 +114,19 @@ async fn run(service: Service, name: String, mut stopped: watch::Receiver<bool>)
 }
 
 impl Service {
+    /// Does what another process's hint asks for.
+    async fn heed(&self, hint: Hint) {
+        match hint {
+            Hint::Look => {}
+            Hint::Task(task) => return self.forget_task(task).await,
+            Hint::Key(key) => return self.keys.invalidate(&key).await,
+            // Tasks are asked for each time.
+            Hint::Missed => self.keys.invalidate_all(),
+        }
+        self.hints.submitted.notify_waiters();
+        self.hints.changed.notify_waiters();
+    }
+
     /// Runs one claimed job to its end and tells the store.
     async fn work_off(&self, claim: Claim, lease: Duration) {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
@@ -165,7 +175,7 @@ impl Service {
         if let Ok(Some(stored)) = self.store.find_adapter(claim.tenant, ended.task, ended.version).await
             && stored.id == id
         {
-            self.adapters.keep(id, blob).await;
+            self.adapters.keep(ended.task, id, blob).await;
         }
     }
 
@@ -265,6 +275,7 @@ fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
         // A panic, a stalled worker, a database that is away, a server that stops: another attempt may do better.
         lost @ (ServiceError::Lost
         | ServiceError::Stalled
+        | ServiceError::Away
         | ServiceError::Store(_)
         | ServiceError::Overloaded { .. }
         | ServiceError::Crowded { .. }
@@ -310,6 +321,7 @@ mod tests {
         let lost = [
             ServiceError::Lost,
             ServiceError::Stalled,
+            ServiceError::Away,
             ServiceError::Store(Arc::new(StoreError::Conflict)),
             ServiceError::Overloaded { retry_after },
             ServiceError::Late,

@@ -5,16 +5,12 @@ use serde_json::{Map, Value};
 use super::examples::Checked;
 use super::inputs::{Asked, check_count, check_name};
 use super::{Given, GivenExample, Page, Result, Service, ServiceError};
-use crate::domain::{
-    Adapter, BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId,
-};
+use crate::domain::{BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId};
 use crate::engine::Origin;
+use crate::store::Hint;
 
 /// Longest metadata, in bytes of JSON.
 const METADATA_LIMIT: usize = 16 << 10;
-
-/// Adapters that are looked up at a time when a task is deleted.
-const ADAPTERS_A_PAGE: usize = 100;
 
 /// A task as a caller asks for it.
 #[derive(Clone, Debug)]
@@ -143,21 +139,11 @@ impl Service {
 
     /// Removes a task and all that belongs to it.
     pub async fn delete_task(&self, tenant: TenantId, task: TaskId) -> Result<()> {
-        let mut adapters: Vec<Adapter> = Vec::new();
-        loop {
-            let before = adapters.last().map(|adapter| adapter.version);
-            let page = self.store.list_adapters(tenant, task, before, ADAPTERS_A_PAGE).await?;
-            if page.is_empty() {
-                break;
-            }
-            adapters.extend(page);
-        }
         if !self.store.delete_task(tenant, task).await? {
             return Err(ServiceError::NotFound("task"));
         }
-        for adapter in adapters {
-            self.adapters.forget(adapter.id).await;
-        }
+        self.forget_task(task).await;
+        self.tell(Hint::Task(task));
         Ok(())
     }
 

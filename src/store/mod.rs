@@ -67,7 +67,10 @@ pub enum StoreError {
     /// The schema is older than this version.
     #[error("the database's schema lacks migration {0}; run `imprint migrate` as the role that owns the tables")]
     OldSchema(i64),
-    /// The database is away, full, slow or in disorder.
+    /// The database does not answer at all; come back later.
+    #[error("the database is away")]
+    Away,
+    /// The database is full, slow or in disorder.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
     /// The schema could not be brought up to date.
@@ -132,6 +135,28 @@ pub struct EndNotice {
     pub failure: Option<Failure>,
     /// When, on the database's clock.
     pub ended_at: Timestamp,
+}
+
+/// A task and its adapter that is to answer, if there is one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answering {
+    /// The task.
+    pub task: Task,
+    /// The adapter.
+    pub adapter: Option<Adapter>,
+}
+
+/// What one process tells the others. Only a hint: nothing depends on it but how soon they know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// There is something new: a job, or the end of one.
+    Look,
+    /// A task is gone.
+    Task(TaskId),
+    /// A key has ended, or will.
+    Key(KeyId),
+    /// Hints may have been lost.
+    Missed,
 }
 
 /// How a claimed job ended.
@@ -348,11 +373,18 @@ pub trait Store: Send + Sync {
     /// Removes notices that were handed on, by their numbers.
     async fn settle_notices(&self, numbers: &[i64]) -> Result<(), StoreError>;
 
-    /// Tells the other processes on this database that there is something new: a job, or the end of one. It can be
-    /// lost, and says nothing but "look".
-    async fn hint(&self) -> Result<(), StoreError>;
+    /// Tells the other processes on this database of something. It can be lost.
+    async fn hint(&self, hint: Hint) -> Result<(), StoreError>;
     /// Waits until another process hints, or until hints may have been lost. For ever, where there is one process.
-    async fn hinted(&self) -> Result<(), StoreError>;
+    async fn hinted(&self) -> Result<Hint, StoreError>;
+
+    /// A task and its adapter that is to answer, at one moment: the version, or the active one.
+    async fn find_answering(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        version: Option<u32>,
+    ) -> Result<Option<Answering>, StoreError>;
 
     /// An adapter of a task: the version, or the active one.
     async fn find_adapter(

@@ -6,6 +6,7 @@ mod cli;
 mod encoder;
 mod http;
 mod postgres;
+mod proxy;
 mod quality;
 mod store;
 mod text_training;

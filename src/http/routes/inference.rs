@@ -17,7 +17,7 @@ use crate::domain::{Adapter, Fault, Input, InputSchema, Invalid, Kind, Task, Tas
 use crate::http::AppState;
 use crate::http::extract::{ApiPath, Caller, Maker, PlainJson};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::service::{Answer, AnswerStyle, Predict, Prediction, Service, ServiceError};
+use crate::service::{Answer, AnswerStyle, Answers, Predict, Prediction, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -117,7 +117,7 @@ async fn model(
     version: Option<u32>,
 ) -> Result<Json<ModelBody>, Problem> {
     let Caller(tenant) = caller;
-    let (task, adapter) = service.answering_adapter(tenant, task, version).await?;
+    let Answers { task, adapter, .. } = service.answering(tenant, task, version).await?;
     let all = service.list_adapters(tenant, task.id, None, usize::from(u8::MAX)).await?;
     let versions = all.iter().map(|adapter| adapter.version.to_string()).collect();
     let row = service.base_model(&task.base_model)?.manifest.input.row_shape();
@@ -163,7 +163,7 @@ async fn inference_model_ready(
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
 ) -> Result<StatusCode, Problem> {
-    service.answering_adapter(tenant, task, None).await?;
+    service.answering(tenant, task, None).await?;
     Ok(StatusCode::OK)
 }
 
@@ -178,7 +178,7 @@ async fn inference_model_version_ready(
     Caller(tenant): Caller,
     ApiPath((task, version)): ApiPath<(TaskId, u32)>,
 ) -> Result<StatusCode, Problem> {
-    service.answering_adapter(tenant, task, Some(version)).await?;
+    service.answering(tenant, task, Some(version)).await?;
     Ok(StatusCode::OK)
 }
 
@@ -271,7 +271,7 @@ async fn inferred(
     version: Option<u32>,
     body: InferBody,
 ) -> Result<Json<InferredBody>, Problem> {
-    let (found, adapter) = service.answering_adapter(tenant, task, version).await?;
+    let Answers { task: found, adapter, .. } = service.answering(tenant, task, version).await?;
     let schema = &service.base_model(&found.base_model)?.manifest.input;
     let query = query(body.inputs, schema).map_err(ServiceError::from)?;
     let request =

@@ -1,6 +1,7 @@
 //! Predictions.
 
 use axum::Json;
+use axum::http::HeaderName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,6 +18,9 @@ use crate::service::{AdaptPredict, AdaptPredicted, AnswerStyle, Compared, Given,
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(predict)).routes(routes!(adapt_predict)).routes(routes!(compare))
 }
+
+/// What an answer had to do without.
+const DEGRADED: HeaderName = HeaderName::from_static("x-degraded");
 
 /// What to predict.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -54,7 +58,7 @@ struct PredictedBody {
 }
 
 impl PredictedBody {
-    fn new(task: TaskId, Predicted { version, base, predictions }: Predicted) -> Self {
+    fn new(task: TaskId, Predicted { version, base, predictions, .. }: Predicted) -> Self {
         Self { task, version, base_model: BaseRef::from(&base), predictions: wire::predictions(predictions) }
     }
 }
@@ -67,7 +71,9 @@ impl PredictedBody {
         ("X-Request-Timeout-Ms" = Option<u32>, Header, minimum = 1, description = "After so long the answer is of no use: 504")
     ),
     request_body = PredictBody,
-    responses((status = 200, body = PredictedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+    responses((status = 200, body = PredictedBody, headers(
+            ("X-Degraded" = Option<String>, description = "`database`: it is away, and the version is the one that was active when it was last asked")
+        )), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn predict(
     Maker(service): Maker,
@@ -75,9 +81,11 @@ async fn predict(
     Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(PredictBody { query, version, top_k, abstain, store }): ApiJson<PredictBody>,
-) -> Result<Json<PredictedBody>, Problem> {
+) -> Result<(Option<[(HeaderName, &'static str); 1]>, Json<PredictedBody>), Problem> {
     let request = Predict { query, version, style: AnswerStyle { top_k, abstain }, store, deadline };
-    Ok(Json(PredictedBody::new(task, service.predict(tenant, task, request).await?)))
+    let predicted = service.predict(tenant, task, request).await?;
+    let degraded = predicted.is_remembered.then_some([(DEGRADED, "database")]);
+    Ok((degraded, Json(PredictedBody::new(task, predicted))))
 }
 
 /// A support set and a query in one.

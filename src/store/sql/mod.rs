@@ -19,6 +19,7 @@ mod page;
 mod predictions;
 mod promotions;
 mod queue;
+mod reach;
 mod requests;
 mod row;
 mod store;
@@ -29,12 +30,15 @@ mod tx;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use sqlx::{AnyConnection, AnyPool, AssertSqlSafe};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection};
+use tokio::time::timeout;
 use tracing::Instrument;
 
 use self::dialect::postgres::Bell;
 use self::dialect::{Access, Dialect};
+use self::reach::Reach;
 use self::tx::{Scope, SystemTx, TenantTx};
 use super::StoreError;
 use crate::config::StoreConfig;
@@ -48,7 +52,14 @@ pub(super) struct SqlStore {
     dialect: &'static Dialect,
     /// Where there can be other processes.
     bell: Option<Arc<Bell>>,
+    /// Where the database can be away.
+    reach: Option<Arc<Reach>>,
+    /// Longest time that a transaction may take.
+    longest: Duration,
 }
+
+/// Statements of the longest time that one transaction may consist of.
+const LONGEST_STATEMENTS: u64 = 6;
 
 /// What a transaction does with its connection.
 type Body<'c, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'c>>;
@@ -63,7 +74,12 @@ impl SqlStore {
             _ => return Ok(None),
         };
         let bell = dialect.has_roles.then(|| Arc::new(Bell::new(&config.database_url)));
-        Ok(Some(Self { writer: pools.writer, reader: pools.reader, dialect, bell }))
+        let reach = dialect.has_roles.then(|| Arc::new(Reach::new(&config.database_url)));
+        let longest = match config.database_statement_timeout_ms {
+            0 => Duration::MAX,
+            limit => Duration::from_millis(LONGEST_STATEMENTS.saturating_mul(limit)),
+        };
+        Ok(Some(Self { writer: pools.writer, reader: pools.reader, dialect, bell, reach, longest }))
     }
 
     /// Whether the database is this process's own.
@@ -133,9 +149,9 @@ impl SqlStore {
 
     /// Runs `body` in a transaction: committed if it succeeds, rolled back if not.
     ///
-    /// It runs in work of its own, which ends even if the caller goes away in the middle (a client that hangs up): a
-    /// `BEGIN` that is cancelled leaves its connection in the pool inside an open transaction, and whatever is written
-    /// there next is lost.
+    /// It runs in work of its own, which ends even if the caller goes away in the middle (a client that hangs up, a
+    /// database that does not answer): a `BEGIN` that is cancelled leaves its connection in the pool inside an open
+    /// transaction, and whatever is written there next is lost. What does not end at all is cut off with its connection.
     async fn transaction<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -146,16 +162,37 @@ impl SqlStore {
             Access::Write => self.writer.clone(),
         };
         let begin = AssertSqlSafe((self.dialect.begin)(access, scope));
+        let longest = self.longest;
         let work = async move {
-            let mut transaction = pool.begin_with(begin).await?;
-            let result = body(&mut transaction).await?; // on failure the drop rolls back
-            transaction.commit().await?;
-            Ok(result)
+            let mut connection = pool.acquire().await?;
+            let whole = async {
+                let mut transaction = connection.begin_with(begin).await?;
+                let result = body(&mut transaction).await?; // on failure the drop rolls back
+                transaction.commit().await?;
+                Ok(result)
+            };
+            if let Ok(result) = timeout(longest, whole).await {
+                return result;
+            }
+            connection.close_on_drop();
+            Err(StoreError::Away)
         };
-        match tokio::spawn(work.in_current_span()).await {
-            Ok(result) => result,
-            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            Err(_) => Err(sqlx::Error::WorkerCrashed.into()), // the runtime is shutting down
+        let work = tokio::spawn(work.in_current_span());
+        let ended = async {
+            match work.await {
+                Ok(result) => result,
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(_) => Err(sqlx::Error::WorkerCrashed.into()), // the runtime is shutting down
+            }
+        };
+        self.reached(ended).await
+    }
+
+    /// The answer of `asked`, or [`StoreError::Away`] once it is clear that none will come.
+    async fn reached<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+        match &self.reach {
+            Some(reach) => reach.answer(asked).await,
+            None => asked.await,
         }
     }
 }

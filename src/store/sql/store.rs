@@ -16,15 +16,18 @@ use crate::domain::{
     AdapterOrigin, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation, SavedResponse,
     StoredPrediction, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
 };
-use crate::store::{Added, Claim, Completion, EndNotice, Page, RequestTimes, Store, StoreError};
+use crate::store::{Added, Answering, Claim, Completion, EndNotice, Hint, Page, RequestTimes, Store, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
 #[async_trait]
 impl Store for SqlStore {
     async fn ping(&self) -> Answer<()> {
-        sqlx::query("SELECT 1").execute(&self.reader).await?;
-        Ok(())
+        self.reached(async {
+            sqlx::query("SELECT 1").execute(&self.reader).await?;
+            Ok(())
+        })
+        .await
     }
 
     async fn create_tenant(&self, tenant: &Tenant) -> Answer<()> {
@@ -274,14 +277,14 @@ impl Store for SqlStore {
         .await
     }
 
-    async fn hint(&self) -> Answer<()> {
+    async fn hint(&self, hint: Hint) -> Answer<()> {
         match &self.bell {
-            Some(bell) => bell.ring(&self.writer).await,
+            Some(bell) => self.reached(bell.ring(&self.writer, hint)).await,
             None => Ok(()),
         }
     }
 
-    async fn hinted(&self) -> Answer<()> {
+    async fn hinted(&self) -> Answer<Hint> {
         match &self.bell {
             Some(bell) => bell.heard().await,
             None => std::future::pending().await,
@@ -290,6 +293,17 @@ impl Store for SqlStore {
 
     async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Adapter>> {
         self.look(tenant, move |mut tx| Box::pin(async move { adapters::find(&mut tx, task, version).await })).await
+    }
+
+    async fn find_answering(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Answering>> {
+        self.look(tenant, move |mut tx| {
+            Box::pin(async move {
+                let Some(task) = tasks::find(&mut tx, task).await? else { return Ok(None) };
+                let adapter = adapters::find(&mut tx, task.id, version).await?;
+                Ok(Some(Answering { task, adapter }))
+            })
+        })
+        .await
     }
 
     async fn load_adapter(&self, tenant: TenantId, adapter: AdapterId) -> Answer<Option<AdapterBlob>> {

@@ -4,6 +4,7 @@ mod access;
 mod adaptations;
 mod adapters;
 mod app;
+mod away;
 pub mod bases;
 mod compat;
 mod contract;

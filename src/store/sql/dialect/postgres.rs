@@ -15,8 +15,8 @@ use tokio::sync::Mutex;
 
 use super::{Access, Dialect, Pools};
 use crate::config::StoreConfig;
-use crate::store::StoreError;
 use crate::store::sql::tx::Scope;
+use crate::store::{Hint, StoreError};
 
 pub(in crate::store::sql) static POSTGRES: Dialect = Dialect {
     // One message, and so one journey to the server. The words are ours: an id or a name.
@@ -63,10 +63,11 @@ async fn prepare(db: &mut AnyConnection, statement_timeout_ms: u64) -> Result<()
     Ok(())
 }
 
-/// How processes on one database tell each other to look again, by `NOTIFY`.
+/// How processes on one database tell each other of things, by `NOTIFY`.
 ///
-/// A notification is a hint: it says nothing, and one that is lost costs the time until the next poll. Postgres makes
-/// commits that notify wait for each other, so it is sent alone, outside of every transaction that matters.
+/// A notification is a hint: one that is lost costs the time until the next poll or look. It names ids and nothing that
+/// they stand for, since row level security does not apply to it. Postgres makes commits that notify wait for each other,
+/// so it is sent alone, outside of every transaction that matters.
 #[derive(Debug)]
 pub(in crate::store::sql) struct Bell {
     url: String,
@@ -81,26 +82,40 @@ impl Bell {
         Self { url: url.to_owned(), listener: Mutex::new(None) }
     }
 
-    pub(in crate::store::sql) async fn ring(&self, pool: &AnyPool) -> Result<(), StoreError> {
-        sqlx::query(AssertSqlSafe(format!("NOTIFY {CHANNEL}"))).execute(pool).await?;
+    pub(in crate::store::sql) async fn ring(&self, pool: &AnyPool, hint: Hint) -> Result<(), StoreError> {
+        sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload(hint)).execute(pool).await?;
         Ok(())
     }
 
     /// Returns when it rings, and when the connection was lost, since it may have rung meanwhile.
-    pub(in crate::store::sql) async fn heard(&self) -> Result<(), StoreError> {
+    pub(in crate::store::sql) async fn heard(&self) -> Result<Hint, StoreError> {
         let mut kept = self.listener.lock().await;
-        let mut listener = if let Some(listener) = kept.take() {
-            listener
-        } else {
+        let Some(mut listener) = kept.take() else {
             let mut listener = PgListener::connect(&self.url).await?;
             listener.listen(CHANNEL).await?;
-            listener
+            *kept = Some(listener);
+            return Ok(Hint::Missed);
         };
         // None: it lost its connection and has a new one. On an error, the next call makes one.
-        listener.try_recv().await?;
+        let heard = listener.try_recv().await?;
         *kept = Some(listener);
-        Ok(())
+        Ok(heard.map_or(Hint::Missed, |notification| hint(notification.payload())))
     }
+}
+
+/// Ids have prefixes of their own.
+fn payload(hint: Hint) -> String {
+    match hint {
+        Hint::Look | Hint::Missed => String::new(),
+        Hint::Task(task) => task.to_string(),
+        Hint::Key(key) => key.to_string(),
+    }
+}
+
+fn hint(payload: &str) -> Hint {
+    let task = || payload.parse().map(Hint::Task).ok();
+    let key = || payload.parse().map(Hint::Key).ok();
+    task().or_else(key).unwrap_or(Hint::Look)
 }
 
 /// The words by which a transaction says whose rows it is about.

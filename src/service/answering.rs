@@ -1,0 +1,110 @@
+//! Which adapter answers for a task.
+//!
+//! The store is asked each time, so that a promotion or a deletion anywhere holds for the next prediction here. What it
+//! said last is remembered, and answers while it is away: for so long, and for adapters whose bytes are in memory.
+
+use std::mem::size_of;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::future::Cache;
+
+use super::{Result, Service, ServiceError};
+use crate::domain::{Adapter, Task, TaskId, TenantId};
+use crate::store::Answering;
+
+/// Memory for what the store said, in bytes.
+const MEMORY: u64 = 64 << 20;
+
+/// Whose task, and which version was asked for.
+type Asked = (TenantId, TaskId, Option<u32>);
+
+/// What the store said last.
+#[derive(Clone)]
+pub(super) struct LastKnown(Cache<Asked, Arc<(Task, Adapter)>>);
+
+/// A task and the adapter that answers for it.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// The task.
+    pub task: Task,
+    /// The adapter.
+    pub adapter: Adapter,
+    /// Whether the store is away, and this is what it said before.
+    pub is_remembered: bool,
+}
+
+impl LastKnown {
+    /// What is older than `longest` is not believed any more.
+    pub(super) fn new(longest: Duration) -> Self {
+        let weigher = |_: &Asked, known: &Arc<(Task, Adapter)>| weight(known);
+        Self(Cache::builder().weigher(weigher).max_capacity(MEMORY).time_to_live(longest).build())
+    }
+
+    async fn note(&self, asked: Asked, task: &Task, adapter: &Adapter) {
+        self.0.insert(asked, Arc::new((task.clone(), adapter.clone()))).await;
+    }
+
+    async fn forget(&self, asked: Asked) {
+        self.0.invalidate(&asked).await;
+    }
+
+    async fn recall(&self, asked: Asked) -> Option<Answers> {
+        let known = self.0.get(&asked).await?;
+        let (task, adapter) = (*known).clone();
+        Some(Answers { task, adapter, is_remembered: true })
+    }
+
+    /// Forgets all that is known of a task.
+    pub(super) async fn forget_task(&self, task: TaskId) {
+        let of_task: Vec<Asked> = self.0.iter().map(|(asked, _)| *asked).filter(|asked| asked.1 == task).collect();
+        for asked in of_task {
+            self.0.invalidate(&asked).await;
+        }
+    }
+}
+
+/// Bytes, more or less: labels and what is known of each are most of it.
+fn weight(known: &(Task, Adapter)) -> u32 {
+    let (task, adapter) = known;
+    let names: usize = task.labels.iter().chain(&adapter.labels).map(|label| label.len() + size_of::<String>()).sum();
+    let fixed = size_of::<Task>() + size_of::<Adapter>() + 1024;
+    let bytes = fixed + names + 100 * adapter.labels.len() + task.metadata.len() * 256;
+    u32::try_from(bytes).unwrap_or(u32::MAX)
+}
+
+impl Service {
+    /// A task and the adapter that is to answer: the version, or the active one.
+    pub async fn answering(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Result<Answers> {
+        let asked = (tenant, task, version);
+        match self.store.find_answering(tenant, task, version).await.map_err(ServiceError::from) {
+            Ok(Some(Answering { task, adapter: Some(adapter) })) => {
+                self.last_known.note(asked, &task, &adapter).await;
+                Ok(Answers { task, adapter, is_remembered: false })
+            }
+            Ok(found) => {
+                self.last_known.forget(asked).await;
+                Err(match (found, version) {
+                    (None, _) => ServiceError::NotFound("task"),
+                    (Some(_), Some(_)) => ServiceError::NotFound("adapter"),
+                    (Some(_), None) => ServiceError::Conflict {
+                        code: "not_adapted",
+                        detail: "this task has no adapter yet; POST its adaptations first".to_owned(),
+                    },
+                })
+            }
+            Err(error @ (ServiceError::Away | ServiceError::Store(_))) => {
+                let recalled = self.last_known.recall(asked).await;
+                metrics::counter!("imprint_answers_remembered_total").increment(u64::from(recalled.is_some()));
+                recalled.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Frees all that is in memory of a task that is gone.
+    pub(super) async fn forget_task(&self, task: TaskId) {
+        self.last_known.forget_task(task).await;
+        self.adapters.forget_task(task).await;
+    }
+}
