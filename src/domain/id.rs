@@ -125,6 +125,10 @@ typed_id!(
     /// One answer.
     PredictionId, "pred"
 );
+typed_id!(
+    /// What looks at a task's predictions.
+    MonitorId, "mon"
+);
 
 #[cfg(test)]
 mod tests {

@@ -217,6 +217,17 @@ pub enum Fault {
         /// The most that is allowed.
         most: i64,
     },
+    /// A share that is none.
+    #[error("a share is between 0 and 1, both excluded")]
+    NoShare,
+    /// A change that is too small to see or too large to be meant.
+    #[error("a ratio of odds is {least} to {most}, or one over that")]
+    WrongRatio {
+        /// The smallest above 1.
+        least: f64,
+        /// The largest.
+        most: f64,
+    },
 }
 
 impl Fault {
@@ -254,6 +265,8 @@ impl Fault {
             Self::TooDear { .. } => "too_dear",
             Self::NotBase64 => "not_base64",
             Self::OutOfRange { .. } => "out_of_range",
+            Self::NoShare => "no_share",
+            Self::WrongRatio { .. } => "wrong_ratio",
         }
     }
 }

@@ -55,6 +55,8 @@ pub struct Task {
     pub metadata: serde_json::Map<String, serde_json::Value>,
     /// What it does by itself.
     pub settings: TaskSettings,
+    /// Whether monitors look at its predictions.
+    pub is_monitored: bool,
     /// The adapter version that answers; none before the first adaptation.
     pub active_version: Option<u32>,
     /// The highest version ever made.

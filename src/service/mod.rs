@@ -16,6 +16,7 @@ mod examples;
 mod feedback;
 mod inputs;
 pub mod keys;
+mod monitors;
 mod pace;
 mod predictions;
 mod requests;
@@ -50,6 +51,7 @@ pub use error::ServiceError;
 pub use events::QueuePlace;
 pub use examples::{Given, GivenExample, SupportAdded};
 pub use feedback::{Feedback, FeedbackTaken};
+pub use monitors::MonitorPatch;
 pub use predictions::{
     AdaptPredict, AdaptPredicted, Answer, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
 };

@@ -138,6 +138,7 @@ impl Service {
         if request.store {
             self.keep(tenant, task.id, kept, &predicted).await?;
         }
+        self.show(tenant, &task, &predicted.predictions).await;
         Ok(predicted)
     }
 

@@ -90,6 +90,7 @@ impl Service {
             open_labels,
             metadata: new.metadata,
             settings: new.settings,
+            is_monitored: false,
             active_version: None,
             latest_version: None,
             revision: 1,

@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: tensors, HTTP, the application's clock in leases (they are on the database's clock).
 
+pub mod monitors;
 mod sql;
 
 use std::sync::Arc;
@@ -214,7 +215,7 @@ async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
 
 /// Everything that is remembered.
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: monitors::MonitorStore + Send + Sync {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -15,6 +15,7 @@ mod feedback;
 mod health;
 mod inference;
 mod keys;
+mod monitors;
 mod predictions;
 mod problems;
 mod support;
@@ -31,7 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::AppState;
 use super::problem::Problem;
-use crate::domain::{AdaptationId, KeyId, SupportId, TaskId};
+use crate::domain::{AdaptationId, KeyId, MonitorId, SupportId, TaskId};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -47,6 +48,7 @@ use crate::domain::{AdaptationId, KeyId, SupportId, TaskId};
         (name = "support", description = "Labelled examples to adapt on"),
         (name = "adaptations", description = "Runs of the inner loop"),
         (name = "adapters", description = "What adaptations leave: immutable, versioned, small"),
+        (name = "monitors", description = "What looks at a task's predictions, and tells when a label's share changes"),
         (name = "base models", description = "What tasks adapt"),
         (name = "compatibility", description = "For clients that were written for others"),
         (name = "server", description = "This server")
@@ -58,6 +60,7 @@ fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(predictions::router())
         .merge(feedback::router())
+        .merge(monitors::router())
         .merge(tasks::router())
         .merge(support::router())
         .merge(adaptations::router())
@@ -120,6 +123,7 @@ fn complete(operation: &mut Operation) {
             "support" => SupportId::PREFIX,
             "adaptation" => AdaptationId::PREFIX,
             "key" => KeyId::PREFIX,
+            "monitor" => MonitorId::PREFIX,
             _ => continue,
         };
         if parameter.parameter_in == ParameterIn::Path {

@@ -14,6 +14,7 @@ mod adaptations;
 mod adapters;
 mod dialect;
 mod events;
+mod monitors;
 mod outbox;
 mod page;
 mod predictions;

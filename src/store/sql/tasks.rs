@@ -158,6 +158,7 @@ fn task(row: &AnyRow) -> Result<Task, StoreError> {
         open_labels: fields.flag("open_labels")?,
         metadata: fields.json("metadata")?,
         settings: fields.json("settings")?,
+        is_monitored: fields.number::<u32>("monitors")? > 0,
         active_version: fields.number_if_any("active_version")?,
         latest_version: fields.number_if_any("latest_version")?,
         revision: fields.number("revision")?,

@@ -50,6 +50,7 @@ fn body(id: &str) -> Value {
         }
         "predict" => json!({"query": query}),
         "take_feedback" => json!({"prediction_id": format!("pred_{}", "0".repeat(26)), "label": "low"}),
+        "create_monitor" => json!({"label": "high"}),
         _ => json!({}),
     }
 }
@@ -66,6 +67,7 @@ fn nobodys() -> BTreeMap<&'static str, String> {
         ("support", none("sup")),
         ("adaptation", none("adpt")),
         ("key", none("key")),
+        ("monitor", none("mon")),
         ("version", "1".to_owned()),
         ("name", "plane".to_owned()),
         ("code", "not_found".to_owned()),
@@ -138,12 +140,14 @@ async fn to_another_tenant_every_operation_answers_byte_for_byte_as_if_nothing_w
     ids.insert("support", first(&format!("{place}/support")).await);
     ids.insert("adaptation", first("/v1/adaptations").await);
     ids.insert("key", first("/v1/keys").await);
+    app.post(&format!("{place}/monitors"), json!({"label": "high"})).await.ok(201);
+    ids.insert("monitor", first(&format!("{place}/monitors")).await);
     let stranger = app.key_of("berta").await;
     let before = (app.stored().await, app.get(&place).await.body, app.get("/v1/keys").await.body);
     let mut matched = Vec::new();
 
     for operation in operations() {
-        let owns = ["{task}", "{adaptation}", "{support}", "{key}"].iter().any(|id| operation.path.contains(id));
+        let owns = ["{task}", "{adaptation}", "{support}", "{key}", "{monitor}"].iter().any(|id| operation.path.contains(id));
         if owns {
             let hidden = ask(&app, &operation, Some(&stranger), &ids).await;
             let absent = ask(&app, &operation, Some(&stranger), &nobodys()).await;

@@ -15,6 +15,7 @@ mod idempotency;
 mod life;
 mod listen;
 mod malformed;
+mod monitors;
 mod predictions;
 pub mod samples;
 mod story;

@@ -109,6 +109,7 @@ impl Fixture {
             labels: labels.iter().map(ToString::to_string).collect(),
             open_labels: true,
             settings: TaskSettings::default(),
+            is_monitored: false,
             metadata: serde_json::Map::from_iter([("note".to_owned(), "with \u{0} and ü".into())]),
             active_version: None,
             latest_version: None,

@@ -9,6 +9,7 @@ mod fixture;
 mod interleavings;
 mod isolation;
 mod model;
+mod monitors;
 mod opening;
 mod outbox;
 mod queue;
@@ -109,6 +110,9 @@ stories! {
         a_notice_comes_again_until_it_is_settled,
         an_operator_puts_a_failed_job_back,
         a_hint_reaches_the_other_processes_on_the_database;
+    monitors:
+        a_monitor_is_shown_predictions_and_keeps_its_alerts,
+        a_monitor_with_another_rule_begins_anew_and_goes_with_its_task;
     isolation:
         another_tenant_sees_and_changes_nothing;
     model:
