@@ -1,6 +1,6 @@
 //! Layers as pure functions of `(x, parameters)`, for shared parameters and for one set a task.
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use super::{Result, Scope, TensorError};
 
@@ -100,4 +100,10 @@ pub(super) fn size5(x: &Tensor) -> Result<(i64, i64, i64, i64, i64)> {
 
 fn wrong_rank(x: &Tensor, expected: &'static str) -> TensorError {
     TensorError::Shape { what: "images", expected, given: x.size() }
+}
+
+/// Of length 1 along the last dimension; what is zero stays zero.
+pub fn unit(x: &Tensor) -> Result<Tensor> {
+    let squares = x.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), true, Kind::Float)?;
+    Ok(x.f_mul(&squares.f_clamp_min(1e-12)?.f_rsqrt()?)?)
 }

@@ -22,8 +22,14 @@ use tch::{Kind as Dtype, Tensor};
 
 use super::{Adapted, Learner, Net, Phase, pad_classes};
 use crate::domain::Kind;
-use crate::meta::batch::Support;
-use crate::nn::{Params, Result, init};
+use crate::meta::batch::{StackedTargets, Support};
+use crate::nn::ops::unit;
+use crate::nn::{Params, Result, TensorError, bridge, init};
+
+/// Rows squared, times classes, times fits, that leave-one-out may take: a tenth of a second.
+const MOST_WORK: usize = 100_000_000;
+/// Fewest fits, each without a share of the rows.
+const FEWEST_FOLDS: usize = 10;
 
 pub(super) struct Logistic {
     pub(super) steps: u32,
@@ -51,6 +57,28 @@ impl Learner for Logistic {
         head.insert("head.weight", weight);
         head.insert("head.bias", pad_classes(&bias, support)?);
         Ok(Adapted::head_only(net, &head, statistics))
+    }
+
+    /// From fits to the other rows: one for each row, or, where that would take long, some in which several are left out.
+    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
+        let StackedTargets::Labels(labels) = &support.targets else { return Ok(None) };
+        let (features, _) = net.support_features(theta, support, Phase::Serve)?;
+        let names = name_features(net, theta, &features, support, Phase::Serve)?;
+        let (longest, widest) = (features.size()[1], support.width());
+        let mut all = Vec::new();
+        for (task, &way) in (0i64..).zip(&support.outputs) {
+            let rows = support.mask.f_get(task)?.f_sum(Dtype::Int64)?.f_int64_value(&[])?;
+            let labels = Vec::<i64>::try_from(&labels.f_get(task)?.f_narrow(0, 0, rows)?)?;
+            let features = features.f_narrow(0, task, 1)?.f_narrow(1, 0, rows)?;
+            let names = names.f_narrow(0, task, 1)?.f_narrow(1, 0, way as i64)?;
+            let outputs = self.held_out(theta, &features, &names, &labels, way)?; // [S, N] of the task's own
+            all.push(outputs.f_constant_pad_nd([0, widest - way as i64, 0, longest - rows])?);
+        }
+        let outputs = Tensor::f_stack(&all, 0)?;
+        Ok(Some(match support.class_padding()? {
+            Some(padding) => outputs.f_add(&padding.f_unsqueeze(1)?)?,
+            None => outputs,
+        }))
     }
 }
 
@@ -88,43 +116,110 @@ fn trust(theta: &Params, sums: &Tensor, names: &Tensor, support: &Support) -> Re
     Ok(margin.f_sub(theta.get("head.name_floor")?)?.f_mul(slope)?.f_sigmoid()?)
 }
 
-/// Of length 1 along the last dimension; what is zero stays zero.
-fn unit(x: &Tensor) -> Result<Tensor> {
-    let squares = x.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), true, Dtype::Float)?;
-    Ok(x.f_mul(&squares.f_clamp_min(1e-12)?.f_rsqrt()?)?)
-}
-
 impl Logistic {
     /// W, `[T, N, D]`, from W₀ on.
+    ///
+    /// W − W₀ = Aᵀ Z for some A, so that with fewer rows than features A takes the steps, `A ← A − η (softmax − Y + λ A)`,
+    /// and W itself otherwise. Both are the same steps.
     fn fit(&self, theta: &Params, features: &Tensor, prior: &Tensor, support: &Support) -> Result<Tensor> {
         let lambda = theta.get("head.log_lambda")?.f_exp()?.f_clamp_min(1e-3)?;
         let z = features.f_mul(&support.mask.f_unsqueeze(-1)?)?; // [T, S, D], padded rows zero
         let zt = z.f_transpose(1, 2)?;
+        let is_dual = z.size()[1] <= z.size()[2];
         // The curvature is at most half the largest eigenvalue of ZᵀZ, which its Frobenius norm bounds. A constant: it
         // decides how fast the minimum is found, not where it is.
-        let gram = if z.size()[1] <= z.size()[2] { z.f_bmm(&zt)? } else { zt.f_bmm(&z)? };
+        let gram = if is_dual { z.f_bmm(&zt)? } else { zt.f_bmm(&z)? };
         let norm =
             gram.f_detach()?.f_square()?.f_sum_dim_intlist([1i64, 2].as_slice(), true, Dtype::Float)?.f_sqrt()?;
         let steepest = norm.f_mul_scalar(0.5)?.f_add(&lambda.f_detach()?)?; // [T, 1, 1]
         let root = lambda.f_detach()?.f_div(&steepest)?.f_sqrt()?;
         let momentum = root.f_neg()?.f_add_scalar(1.0)?.f_div(&root.f_add_scalar(1.0)?)?;
-        let padding = support.class_padding()?.map(|padding| padding.f_unsqueeze(1)).transpose()?; // [T, 1, N]
         let targets = support.one_hot()?;
         let rows = support.mask.f_unsqueeze(-1)?;
-        let (mut weight, mut ahead) = (prior.shallow_clone(), prior.shallow_clone());
+        let from = z.f_bmm(&prior.f_transpose(1, 2)?)?; // [T, S, N]
+        let from = match support.class_padding()? {
+            Some(padding) => from.f_add(&padding.f_unsqueeze(1)?)?,
+            None => from,
+        };
+        let errors =
+            |logits: &Tensor| Ok::<_, TensorError>(logits.f_softmax(-1, Dtype::Float)?.f_mul(&rows)?.f_sub(&targets)?);
+        let zeros = if is_dual { targets.f_zeros_like()? } else { prior.f_zeros_like()? };
+        let (mut moved, mut ahead) = (zeros.shallow_clone(), zeros); // A or W − W₀
         for _ in 0..self.steps {
-            let logits = z.f_bmm(&ahead.f_transpose(1, 2)?)?; // [T, S, N]
-            let logits = match &padding {
-                Some(padding) => logits.f_add(padding)?,
-                None => logits,
+            let slope = if is_dual {
+                errors(&from.f_add(&gram.f_bmm(&ahead)?)?)?
+            } else {
+                errors(&from.f_add(&z.f_bmm(&ahead.f_transpose(1, 2)?)?)?)?.f_transpose(1, 2)?.f_bmm(&z)?
             };
-            let errors = logits.f_softmax(-1, Dtype::Float)?.f_mul(&rows)?.f_sub(&targets)?;
-            let pull = ahead.f_sub(prior)?.f_mul(&lambda)?;
-            let slope = errors.f_transpose(1, 2)?.f_bmm(&z)?.f_add(&pull)?; // [T, N, D]
-            let next = ahead.f_sub(&slope.f_div(&steepest)?)?;
-            ahead = next.f_add(&next.f_sub(&weight)?.f_mul(&momentum)?)?;
-            weight = next;
+            let next = ahead.f_sub(&slope.f_add(&ahead.f_mul(&lambda)?)?.f_div(&steepest)?)?;
+            ahead = next.f_add(&next.f_sub(&moved)?.f_mul(&momentum)?)?;
+            moved = next;
         }
-        Ok(weight)
+        let moved = if is_dual { moved.f_transpose(1, 2)?.f_bmm(&z)? } else { moved };
+        Ok(prior.f_add(&moved)?)
+    }
+
+    /// Outputs `[S, N]` for one task's rows, each from a fit without it; `features` `[1, S, D]`, `names` `[1, N, D]`.
+    fn held_out(
+        &self,
+        theta: &Params,
+        features: &Tensor,
+        names: &Tensor,
+        labels: &[i64],
+        way: usize,
+    ) -> Result<Tensor> {
+        let (rows, device) = (labels.len(), features.device());
+        let (folds, of_row) = folds(labels, way);
+        let (count, size) = (folds as i64, rows as i64);
+        let out: Vec<f32> =
+            (0..folds).flat_map(|fold| of_row.iter().map(move |&own| f32::from(u8::from(own == fold)))).collect();
+        let out = bridge::tensor(&out, &[count, size], device)?; // [F, S]
+        let labels = bridge::index_tensor(labels, &[1, size], device)?.f_expand([count, size], false)?;
+        let kept = Support {
+            x: features.f_expand([count, -1, -1], false)?,
+            targets: StackedTargets::Labels(labels),
+            mask: out.f_neg()?.f_add_scalar(1.0)?,
+            is_padded: true,
+            outputs: vec![way; folds],
+            unlabelled: None,
+            names: None,
+        };
+        let prior = prior(theta, &kept.x, &names.f_expand([count, -1, -1], false)?, &kept)?;
+        let weight = self.fit(theta, &kept.x, &prior, &kept)?; // [F, N, D]
+        let logits = kept.x.f_bmm(&weight.f_transpose(1, 2)?)?; // [F, S, N]
+        Ok(logits.f_mul(&out.f_unsqueeze(-1)?)?.f_sum_dim_intlist([0i64].as_slice(), false, Dtype::Float)?)
+    }
+}
+
+/// How many fits without some of the rows there are, and for each row the number of the fit that it is left out of. As
+/// many as rows, unless that would take long; then rows of one class are left out of different fits, as far as they go.
+fn folds(labels: &[i64], way: usize) -> (usize, Vec<usize>) {
+    let rows = labels.len();
+    let count = (MOST_WORK / (rows * rows * way).max(1)).clamp(FEWEST_FOLDS, rows.max(FEWEST_FOLDS)).min(rows);
+    let mut order: Vec<usize> = (0..rows).collect();
+    order.sort_by_key(|&row| labels[row]);
+    let mut of_row = vec![0; rows];
+    order.into_iter().enumerate().for_each(|(place, row)| of_row[row] = place % count);
+    (count, of_row)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_left_out_once_and_rows_of_one_class_apart() {
+        for (rows, way) in [(2, 2), (30, 3), (250, 25), (2_000, 50)] {
+            let labels: Vec<i64> = (0..rows).map(|row| row * 7 % way).collect();
+            let way = usize::try_from(way).unwrap();
+            let (count, of_row) = folds(&labels, way);
+
+            assert!(count <= labels.len() && of_row.iter().all(|&fold| fold < count));
+            assert!(rows > 250 || count == labels.len() || rows == 250 && count > 50, "{count} fits of {rows} rows");
+            let mut pairs: Vec<(i64, usize)> = labels.iter().copied().zip(of_row).collect();
+            pairs.sort_unstable();
+            let largest = pairs.chunk_by(|one, other| one == other).map(<[_]>::len).max().unwrap();
+            assert!(largest <= labels.len().div_ceil(way).div_ceil(count) + 1, "{largest}");
+        }
     }
 }
