@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tch::Device;
 
-use super::sources::SourceFlags;
+use super::sources::{SourceFlags, tuning_of};
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Recipe};
 use crate::meta::eval::Estimate;
@@ -117,12 +117,12 @@ struct Line {
 impl Eval {
     /// Measures and prints.
     pub fn run(self) -> Result<(), CliError> {
-        let (base, model) =
-            bundle::load(&self.models.join(&self.base_model), Device::Cpu).map_err(crate::trainer::TrainError::from)?;
+        let folder = self.models.join(&self.base_model);
+        let (base, model) = bundle::load(&folder, Device::Cpu).map_err(crate::trainer::TrainError::from)?;
         let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())
             .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
         let tasks = self.task.as_deref().map_or(Ok(config.task.clone()), read_task)?;
-        let tasks = self.sources.open(&tasks)?;
+        let tasks = self.sources.open(&tasks, tuning_of(&base, &folder)?.as_ref())?;
         let (takes, given) = (&model.architecture.input, tasks.input());
         if *takes != given || model.architecture.kind != tasks.kind() {
             return Err(CliError::Usage(format!(

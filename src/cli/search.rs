@@ -148,7 +148,7 @@ impl Search {
         interrupted: &Arc<AtomicBool>,
     ) -> Result<Option<f64>, CliError> {
         let config = plan.trial(trial, steps)?;
-        let tasks = self.sources.open(&config.task)?;
+        let tasks = self.sources.open(&config.task, None)?;
         let run_dir = folder.join(format!("rung-{rung}-trial-{trial}"));
         let run = Run::open(config, tasks, &run_dir, Begin::Resume, None, Device::Cpu)?;
         let mut run = run.on_threads(super::threads(self.threads));
@@ -177,7 +177,7 @@ impl Search {
             let (one, other) = (worth(one), worth(other));
             other.0.cmp(&one.0).then(other.1.total_cmp(&one.1))
         });
-        let kind = self.sources.open(&plan.config.task)?.kind();
+        let kind = self.sources.open(&plan.config.task, None)?.kind();
         out::line(format!("{:>4} {:>5} {:>8} {:>12}  values", "rung", "trial", "steps", score_name(kind)));
         for Ended { rung, trial, steps, values, score } in &ended {
             let score = score.map_or_else(|| "diverged".to_owned(), |score| format!("{:.5}", shown(score, kind)));

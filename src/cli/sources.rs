@@ -1,11 +1,13 @@
 //! Where training files find their data: flags that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
-use crate::meta::task::{self, Sources, TaskConfig, TaskDistribution};
+use crate::domain::{BaseModel, EncoderRef, InputSchema};
+use crate::meta::encoder::Tuning;
+use crate::meta::task::{self, Sources, TaskConfig, TaskDistribution, TaskError};
 use crate::trainer::TrainError;
 
 /// Folders of data and text encoders.
@@ -21,10 +23,11 @@ pub struct SourceFlags {
 }
 
 impl SourceFlags {
-    /// Opens a task distribution, with a bar while texts are encoded.
-    pub fn open(&self, config: &TaskConfig) -> Result<Box<dyn TaskDistribution>, CliError> {
+    /// Opens a task distribution, with a bar while texts are encoded; by the encoder that `tuning` makes, or that it is
+    /// tuned to.
+    pub fn open(&self, config: &TaskConfig, tuning: Option<&Tuning>) -> Result<Box<dyn TaskDistribution>, CliError> {
         let bar = ProgressBar::hidden();
-        if let Ok(style) = ProgressStyle::with_template("encoding texts {wide_bar} {pos}/{len}  ETA {eta}") {
+        if let Ok(style) = ProgressStyle::with_template("preparing texts {wide_bar} {pos}/{len}  ETA {eta}") {
             bar.set_style(style);
         }
         let progress = |done: usize, of: usize| {
@@ -34,8 +37,19 @@ impl SourceFlags {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
         };
-        let opened = task::open(config, &Sources { data: &self.data, encoders: &self.encoders, progress: &progress });
+        let sources = Sources { data: &self.data, encoders: &self.encoders, tuning, progress: &progress };
+        let opened = task::open(config, &sources);
         bar.finish_and_clear();
         Ok(opened.map_err(TrainError::from)?)
+    }
+}
+
+/// What a base model adds to its encoder, from its bundle in `folder`.
+pub fn tuning_of(base: &BaseModel, folder: &Path) -> Result<Option<Tuning>, CliError> {
+    match &base.manifest.input {
+        InputSchema::Text { encoder: EncoderRef { tuning: Some(_), .. }, .. } => {
+            Ok(Some(Tuning::read(folder).map_err(TaskError::from).map_err(TrainError::from)?))
+        }
+        _ => Ok(None),
     }
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use tch::Device;
 
 use super::progress::{Progress, interrupts};
-use super::sources::SourceFlags;
+use super::sources::{SourceFlags, tuning_of};
 use super::tensorboard::{EventLog, Logged};
 use super::{CliError, eval, out};
 use crate::domain::{Figure, Recipe, SystemClock};
-use crate::meta::task::{Split, TaskDistribution};
+use crate::meta::task::{Split, TaskDistribution, TaskError};
 use crate::meta::{Model, Phase, bundle};
 use crate::trainer::{Begin, Measurement, Run, Stop, TrainConfig, TrainError};
 
@@ -79,7 +79,11 @@ impl Train {
         let earlier = self.continues.as_ref().map(|folder| bundle::load(folder, Device::Cpu)).transpose();
         let earlier = earlier.map_err(TrainError::from)?;
         config.continues = earlier.as_ref().map(|(base, _)| base.manifest.theta_sha256.clone());
-        let tasks = self.sources.open(&config.task)?;
+        let tuning = match (&earlier, &self.continues) {
+            (Some((base, _)), Some(folder)) => tuning_of(base, folder)?,
+            _ => None,
+        };
+        let tasks = self.sources.open(&config.task, tuning.as_ref())?;
         for split in [Split::Train, Split::Validation, Split::Test] {
             out::note(tasks.describe(split));
         }
@@ -119,6 +123,10 @@ impl Train {
         let figures = self.figures(&finished.model, &*tasks, &config)?;
         let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
         let data: BTreeMap<String, String> = tasks.checksums();
+        if let Some(tuning) = tasks.tuning() {
+            let written = tuning.write(&self.models.join(&config.name));
+            written.map_err(TaskError::from).map_err(TrainError::from)?;
+        }
         let path = finished.write_bundle(&self.models, &config, data, commit, figures)?;
         out::line(path.display());
         Ok(())

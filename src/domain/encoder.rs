@@ -12,6 +12,16 @@ pub struct EncoderRef {
     pub name: String,
     /// SHA-256 of each of its files, in hexadecimal, by the file's name.
     pub sha256: BTreeMap<String, String>,
+    /// SHA-256 of what the base model adds to it, a file of the bundle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tuning: Option<String>,
+}
+
+impl EncoderRef {
+    /// All that an embedding is a function of, besides the text.
+    pub fn digests(&self) -> impl Iterator<Item = &str> {
+        self.sha256.values().chain(&self.tuning).map(String::as_str)
+    }
 }
 
 /// A label as a person would say it: `card_arrival` and `cardArrival` are `card arrival`.

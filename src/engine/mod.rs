@@ -73,7 +73,8 @@ pub enum StartError {
     Encoder(#[from] EncoderError),
     /// A text encoder is there, and it is another one.
     #[error(
-        "base model `{base}` stands on another encoder than {encoder} holds; `imprint models pull` brings the one that ships"
+        "base model `{base}` stands on another encoder than {encoder} holds, or on another tuning.safetensors than is in its \
+         bundle; `imprint models pull` brings the encoder that ships"
     )]
     OtherEncoder {
         /// The base model.
@@ -194,7 +195,8 @@ impl Engine {
             batch_rows: config.batch_rows,
         };
         let blueprints: Arc<[Blueprint]> = blueprints.into();
-        let (texts, encoders) = Texts::load(&base_models, &config.encoders, config.embedding_cache_mib, device)?;
+        let (texts, encoders) =
+            Texts::load(&base_models, [&config.encoders, &config.models], config.embedding_cache_mib, device)?;
         // Handles to tensors are not `Sync`, the numbers behind them are only read.
         let encoders = Mutex::new(encoders);
         let factory = move || Box::new(Tensors::new(&blueprints, &encoders, device)) as Box<dyn Executor>;

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use super::command::Work;
 use super::{Engine, EngineError, Lane, Origin, StartError};
 use crate::domain::{BaseModel, EncoderRef, InputSchema};
-use crate::meta::encoder::{self, Encoder, Loaded, Tokenizer, Tokens};
+use crate::meta::encoder::{self, Encoder, Loaded, Tokenizer, Tokens, Tuning};
 
 /// Texts of one command: a few milliseconds each, so that nobody waits long behind another one's list.
 const CHUNK: usize = 8;
@@ -40,10 +40,11 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// Loads each encoder that a base model names, and compares it with what the base model says of it.
+    /// Loads each encoder that a base model names from `folder`, tunes it by what is in the base model's bundle in `models`,
+    /// and compares it with what the base model says of it.
     pub(super) fn load(
         bases: &[BaseModel],
-        folder: &Path,
+        [folder, models]: [&Path; 2],
         cache_mib: u64,
         device: Device,
     ) -> Result<(Self, Vec<Encoder>), StartError> {
@@ -54,11 +55,17 @@ impl Texts {
                 of_base.push(None);
                 continue;
             };
-            let place = if let Some(&place) = places.get(&wanted.name) {
+            let name = (wanted.name.clone(), wanted.tuning.clone());
+            let place = if let Some(&place) = places.get(&name) {
                 place
             } else {
-                let Loaded { encoder, tokenizer, reference } = encoder::load(&folder.join(&wanted.name), device)?;
-                places.insert(wanted.name.clone(), encoders.len());
+                let tuning = match &wanted.tuning {
+                    Some(_) => Some(Tuning::read(&models.join(&base.manifest.name))?),
+                    None => None,
+                };
+                let Loaded { encoder, tokenizer, reference } =
+                    encoder::load_tuned(&folder.join(&wanted.name), tuning.as_ref(), device)?;
+                places.insert(name, encoders.len());
                 encoders.push(encoder);
                 tokenizers.push((Arc::new(tokenizer), reference));
                 encoders.len() - 1
@@ -183,7 +190,7 @@ impl Engine {
 
 fn key(encoder: &EncoderRef, text: &str) -> Key {
     let mut hash = Sha256::new();
-    encoder.sha256.values().for_each(|sha256| hash.update(sha256));
+    encoder.digests().for_each(|sha256| hash.update(sha256));
     hash.update(text);
     hash.finalize().into()
 }

@@ -45,7 +45,7 @@ fn tasks(data: &Path) -> Box<dyn TaskDistribution> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/omniglot");
     let (base, _) = bundle::load(&folder, Device::Cpu).unwrap();
     let config: TaskConfig = serde_json::from_value(base.manifest.provenance.config["task"].clone()).unwrap();
-    task::open(&config, &Sources { data, encoders: data, progress: &|_, _| {} }).unwrap()
+    task::open(&config, &Sources { data, encoders: data, tuning: None, progress: &|_, _| {} }).unwrap()
 }
 
 /// What one task shows.

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use sha2::Digest;
 use tempfile::TempDir;
 
 use crate::http::tiny_encoder;
@@ -131,5 +132,60 @@ fn a_table_without_the_column_or_the_group_says_so() {
         let refused = train(folder.path(), &[]);
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && words.contains(says), "{words}");
+    }
+}
+
+/// Two blocks: the last one changes, the first one is tapped.
+const TUNING: &str =
+    "[task.tuning]\nblocks = 1\nrank = 2\ntap = 0\ntap_weight = 0.5\nsteps = 60\ntexts = 12\nlr = 3e-2\nmost = 9\n";
+
+fn tuned_folder() -> TempDir {
+    let folder = folder();
+    let path = folder.path().join("letters.toml");
+    let training = fs::read_to_string(&path).unwrap();
+    fs::write(&path, training.replace("[[task.tables]]", &format!("{TUNING}[[task.tables]]"))).unwrap();
+    folder
+}
+
+#[test]
+fn a_tuned_encoder_is_a_file_of_the_bundle_and_the_same_each_time() {
+    let folder = tuned_folder();
+    let trained = train(folder.path(), &[]);
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let file = folder.path().join("models/letters/tuning.safetensors");
+    let (first, one) = (fs::read(&file).unwrap(), manifest(folder.path()));
+    fs::remove_dir_all(folder.path().join("encoders/.embeddings")).unwrap();
+    let again = train(folder.path(), &["--restart"]);
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
+
+    let named = one["input"]["encoder"]["tuning"].as_str().expect("the manifest names it");
+    assert_eq!(named, imprint::domain::hex(&sha2::Sha256::digest(&first)));
+    assert_eq!(first, fs::read(&file).unwrap(), "the same texts and settings tune to the same bits");
+    let measured = imprint(folder.path(), &["eval", "letters", "--episodes", "20", "--json"]);
+    let report: Value = serde_json::from_slice(&measured.stdout).expect("a report");
+    assert!(report["figures"][0]["inductive"]["mean"].as_f64().unwrap() > 0.4, "{report}");
+}
+
+#[test]
+fn a_bundle_whose_tuning_is_another_one_is_refused() {
+    let folder = tuned_folder();
+    let trained = train(folder.path(), &[]);
+    assert!(trained.status.success(), "{}", String::from_utf8_lossy(&trained.stderr));
+    let file = folder.path().join("models/letters/tuning.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+
+    for damage in [Some(bytes), None] {
+        match damage {
+            Some(bytes) => fs::write(&file, bytes).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let mut serve = Command::new(env!("CARGO_BIN_EXE_imprint"));
+        serve.env_clear().current_dir(folder.path());
+        let served = serve.args(["serve", "--device", "cpu", "--listen", "127.0.0.1:0", "--encoders", "encoders"]);
+        for refused in [served.output().unwrap(), imprint(folder.path(), &["eval", "letters", "--episodes", "5"])] {
+            let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+            assert!(!refused.status.success() && words.contains("tuning"), "{words}");
+        }
     }
 }

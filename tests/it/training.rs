@@ -69,7 +69,7 @@ fn folder() -> TempDir {
 
 /// Data in that folder, and no text encoder.
 fn sources(data: &Path) -> Sources<'_> {
-    Sources { data, encoders: data, progress: &|_, _| {} }
+    Sources { data, encoders: data, tuning: None, progress: &|_, _| {} }
 }
 
 fn imprint(folder: &Path, arguments: &[&str]) -> Command {

@@ -1,5 +1,7 @@
 //! BERT (Devlin et al. 2019, arXiv:1810.04805) as its `config.json` describes it, for any checkpoint of the family.
 
+use std::ops::Range;
+
 use serde::Deserialize;
 use tch::Tensor;
 
@@ -100,15 +102,40 @@ impl BertConfig {
 
 /// The last block's output `[B, L, D]` for token ids `[B, L]` of one segment.
 pub fn hidden_states(config: &BertConfig, params: &Params, ids: &Tensor) -> Result<Tensor> {
+    each_state(config, params, ids, |_, _| Ok(()))
+}
+
+/// The same, and shows each block's output to `visit`, by the block's number.
+pub fn each_state(
+    config: &BertConfig,
+    params: &Params,
+    ids: &Tensor,
+    visit: impl FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<Tensor> {
+    blocks(config, params, embedded(config, params, ids)?, 0..config.num_hidden_layers, visit)
+}
+
+/// What the first block gets, `[B, L, D]`.
+pub fn embedded(config: &BertConfig, params: &Params, ids: &Tensor) -> Result<Tensor> {
     let embeddings = params.scope("embeddings");
     let tokens = ids.size().last().copied().unwrap_or_default();
     let words = transformer::embedding(ids, embeddings.get("word_embeddings.weight")?)?;
     let positions = embeddings.get("position_embeddings.weight")?.f_narrow(0, 0, tokens)?; // [L, D]
     let segment = embeddings.get("token_type_embeddings.weight")?.f_narrow(0, 0, 1)?; // [1, D]
     let summed = words.f_add(&positions)?.f_add(&segment)?;
-    let mut h = transformer::layer_norm(&summed, &embeddings.scope("LayerNorm"), config.layer_norm_eps)?;
-    for block in 0..config.num_hidden_layers {
-        let block = params.scope(&format!("encoder.layer.{block}"));
+    transformer::layer_norm(&summed, &embeddings.scope("LayerNorm"), config.layer_norm_eps)
+}
+
+/// From what the first block of a range gets, `[B, L, D]`, to what the last one says.
+pub fn blocks(
+    config: &BertConfig,
+    params: &Params,
+    mut h: Tensor,
+    range: Range<usize>,
+    mut visit: impl FnMut(usize, &Tensor) -> Result<()>,
+) -> Result<Tensor> {
+    for number in range {
+        let block = params.scope(&format!("encoder.layer.{number}"));
         let attention = block.scope("attention");
         let mixed = transformer::self_attention(&h, &attention.scope("self"), config.num_attention_heads as i64)?;
         let mixed = transformer::dense(&mixed, &attention.scope("output.dense"))?;
@@ -116,6 +143,7 @@ pub fn hidden_states(config: &BertConfig, params: &Params, ids: &Tensor) -> Resu
         let inner = transformer::dense(&h, &block.scope("intermediate.dense"))?.f_gelu("none")?;
         let outer = transformer::dense(&inner, &block.scope("output.dense"))?;
         h = transformer::layer_norm(&h.f_add(&outer)?, &block.scope("output.LayerNorm"), config.layer_norm_eps)?;
+        visit(number, &h)?;
     }
     Ok(h)
 }

@@ -54,7 +54,7 @@ pub fn embed_all(
 /// SHA-256 over the encoder's files and the texts.
 fn key(loaded: &Loaded, texts: &[String]) -> String {
     let mut hash = Sha256::new();
-    loaded.reference.sha256.values().for_each(|sha256| hash.update(sha256));
+    loaded.reference.digests().for_each(|sha256| hash.update(sha256));
     for text in texts {
         hash.update((text.len() as u64).to_le_bytes());
         hash.update(text);

@@ -1,8 +1,8 @@
 //! Frozen text encoders: from a text to one row of numbers, or to one for each of its pieces.
 //!
 //! An encoder is a folder of files as Hugging Face lays them out: `config.json`, `tokenizer.json`, `model.safetensors`.
-//! It learns nothing here; what meta-learning adds to it stands in a base model, which names the encoder's files by their
-//! checksums and refuses others.
+//! It learns nothing by itself; what meta-learning adds to it ([`Tuning`], made by [`tune`]) stands in a base model, which
+//! names the encoder's files by their checksums and refuses others.
 //!
 //! A text is encoded by itself. Nothing is padded, so no time goes into padding, and its numbers are a function of the
 //! text alone: an adapter has the same bits whatever its examples were encoded with.
@@ -10,6 +10,8 @@
 mod bert;
 pub mod corpus;
 mod tokens;
+pub mod tune;
+mod tuning;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,11 +19,13 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
+use self::tuning::Pooling;
 use crate::domain::{EncoderRef, hex};
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint};
 
 pub use bert::BertConfig;
 pub use tokens::{MAX_TOKENS, Tokenizer, Tokens};
+pub use tuning::Tuning;
 
 /// The files of an encoder.
 pub const FILES: [&str; 3] = [CONFIG, WEIGHTS, TOKENIZER];
@@ -56,6 +60,8 @@ pub struct Encoder {
     config: BertConfig,
     params: Params,
     device: Device,
+    /// What becomes of features, where a base model has its own idea of it.
+    pooling: Option<Pooling>,
 }
 
 /// An encoder as it was loaded.
@@ -86,7 +92,32 @@ pub fn load(folder: &Path, device: Device) -> Result<Loaded, EncoderError> {
     let tokenizer = Tokenizer::from_bytes(&tokenizer, config.max_position_embeddings);
     let tokenizer = tokenizer.map_err(|reason| format(TOKENIZER, reason))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(Loaded { encoder: Encoder { config, params, device }, tokenizer, reference: EncoderRef { name, sha256 } })
+    let (encoder, reference) =
+        (Encoder { config, params, device, pooling: None }, EncoderRef { name, sha256, tuning: None });
+    Ok(Loaded { encoder, tokenizer, reference })
+}
+
+/// The encoder in `folder`, as a base model has tuned it if it has.
+pub fn load_tuned(folder: &Path, tuning: Option<&Tuning>, device: Device) -> Result<Loaded, EncoderError> {
+    let loaded = load(folder, device)?;
+    let Some(tuning) = tuning else { return Ok(loaded) };
+    let tuned = loaded.tuned(tuning);
+    tuned.map_err(|error| EncoderError::Format { path: folder.to_owned(), reason: error.to_string() })
+}
+
+impl Loaded {
+    /// The same encoder as a base model has tuned it.
+    ///
+    /// # Errors
+    /// [`TensorError`] if the tuning is not of this encoder.
+    fn tuned(self, tuning: &Tuning) -> Result<Self> {
+        let encoder = tuning.apply(&self.encoder)?;
+        Ok(Self {
+            encoder,
+            reference: EncoderRef { tuning: Some(tuning.sha256().to_owned()), ..self.reference },
+            ..self
+        })
+    }
 }
 
 impl Encoder {
@@ -104,28 +135,45 @@ impl Encoder {
     /// The same weights.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
-        Self { config: self.config.clone(), params: self.params.shallow_clone(), device: self.device }
+        let pooling = self.pooling.as_ref().map(Pooling::shallow_clone);
+        Self { config: self.config.clone(), params: self.params.shallow_clone(), device: self.device, pooling }
     }
 
     /// Features of each piece, `[L, D]`, marks of start and end included.
     pub fn features(&self, tokens: &Tokens) -> Result<Tensor> {
         let _frozen = tch::no_grad_guard();
+        Ok(bert::hidden_states(&self.config, &self.params, &self.ids(tokens)?)?.f_squeeze_dim(0)?)
+    }
+
+    /// Numbers of the pieces, `[1, L]`.
+    fn ids(&self, tokens: &Tokens) -> Result<Tensor> {
         let ids: Vec<i64> = tokens.ids.iter().map(|&id| i64::from(id)).collect();
         let known = self.config.vocab_size as i64;
         // On a GPU an index outside of the table would end the process.
         if ids.is_empty() || ids.iter().any(|&id| id >= known) || ids.len() > self.config.max_position_embeddings {
             return Err(TensorError::Format("these pieces are not of this encoder's tokenizer".to_owned()));
         }
-        let ids = bridge::index_tensor(&ids, &[1, ids.len() as i64], self.device)?;
-        Ok(bert::hidden_states(&self.config, &self.params, &ids)?.f_squeeze_dim(0)?)
+        bridge::index_tensor(&ids, &[1, ids.len() as i64], self.device)
     }
 
-    /// The mean of its pieces' features, of length 1: the text's embedding, as sentence-transformers defines it for this
-    /// family of encoders (Reimers & Gurevych 2019, arXiv:1908.10084, §3).
+    /// The text's embedding, of length 1: the mean of its pieces' features, as sentence-transformers defines it for this
+    /// family of encoders (Reimers & Gurevych 2019, arXiv:1908.10084, §3); with what an early block says beside it, where
+    /// a base model has tuned the encoder.
     pub fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>> {
         let _frozen = tch::no_grad_guard();
-        let mean = self.features(tokens)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?; // [D]
-        let length = mean.f_norm()?.f_clamp_min(1e-12)?;
-        bridge::values(&mean.f_div(&length)?)
+        let Some(pooling) = &self.pooling else {
+            let mean = self.features(tokens)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?; // [D]
+            let length = mean.f_norm()?.f_clamp_min(1e-12)?;
+            return bridge::values(&mean.f_div(&length)?);
+        };
+        let mut early = None;
+        let last = bert::each_state(&self.config, &self.params, &self.ids(tokens)?, |number, state| {
+            if number == pooling.block() {
+                early = Some(state.shallow_clone());
+            }
+            Ok(())
+        })?;
+        let early = early.ok_or_else(|| TensorError::Format("the tuning taps a block that is not there".to_owned()))?;
+        bridge::values(&pooling.embed(&tuning::pooled(&last)?, &tuning::pooled(&early)?)?)
     }
 }

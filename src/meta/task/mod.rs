@@ -31,7 +31,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Episode;
-use super::encoder::EncoderError;
+use super::encoder::tune::TuningConfig;
+use super::encoder::{EncoderError, Tuning};
 use crate::domain::{InputSchema, Kind, hex};
 
 pub use affine::Augment;
@@ -92,6 +93,11 @@ pub trait TaskDistribution: Send + Sync {
 
     /// What `split` is made of, for people: `277 characters of 10 alphabets`.
     fn describe(&self, split: Split) -> String;
+
+    /// What a base model of it adds to its encoder.
+    fn tuning(&self) -> Option<&Tuning> {
+        None
+    }
 
     /// SHA-256 of each file that it was read from, by name.
     fn checksums(&self) -> BTreeMap<String, String>;
@@ -202,7 +208,7 @@ pub enum TaskConfig {
         /// Classes of the test split.
         test: Vec<String>,
     },
-    /// Classes of texts, by what a frozen encoder says of them.
+    /// Classes of texts, by what an encoder says of them.
     Texts {
         /// Name of the encoder's folder.
         encoder: String,
@@ -211,6 +217,9 @@ pub enum TaskConfig {
         /// Whether episodes tell what their classes are called, as tenants' labels do.
         #[serde(default = "yes")]
         names: bool,
+        /// How the encoder's last blocks are tuned, if they are.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tuning: Option<TuningConfig>,
         /// Where the texts are.
         tables: Vec<TextTable>,
     },
@@ -235,7 +244,10 @@ pub struct Sources<'a> {
     pub data: &'a Path,
     /// Folder of text encoders.
     pub encoders: &'a Path,
-    /// Is told how many texts of a table are encoded, of how many: the first time that takes minutes.
+    /// What a base model has added to the encoder, in place of tuning it anew.
+    pub tuning: Option<&'a Tuning>,
+    /// Is told how many texts of a table are encoded, or steps of tuning taken, of how many: the first time that takes
+    /// minutes.
     pub progress: &'a (dyn Fn(usize, usize) + Sync),
 }
 
@@ -267,8 +279,8 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
             let photographs = photographs.as_ref().map(|path| data.join(path));
             Ok(Box::new(painted::Painted::open(open(of, sources)?, *margin, photographs.as_deref(), *plain)?))
         }
-        TaskConfig::Texts { encoder, max_chars, names, tables } => {
-            Ok(Box::new(texts::Texts::open(encoder, *max_chars, *names, tables, sources)?))
+        TaskConfig::Texts { encoder, max_chars, names, tuning, tables } => {
+            Ok(Box::new(texts::Texts::open(encoder, *max_chars, *names, tuning.as_ref(), tables, sources)?))
         }
         TaskConfig::Svhn { train, test } => {
             let train = train.as_ref().map(|path| data.join(path));

@@ -120,7 +120,7 @@ mod tests {
     use crate::meta::task::{Augment, Sources, TaskConfig, open};
 
     fn sources(data: &Path) -> Sources<'_> {
-        Sources { data, encoders: data, progress: &|_, _| {} }
+        Sources { data, encoders: data, tuning: None, progress: &|_, _| {} }
     }
 
     /// Twelve 4×4 images of three classes, as IDX files; all ink of a class is at one place.

@@ -1,7 +1,8 @@
 //! Classes of texts: intents, sentiments, topics, from tables with a column of texts and one of labels.
 //!
-//! A base model that stands on a frozen encoder sees a text's embedding and nothing else, so each text is encoded once and
-//! episodes are drawn from the embeddings.
+//! The encoder's last blocks are tuned first, on the classes of the train split, if the settings say so; then it is frozen.
+//! A base model that stands on it sees a text's embedding and nothing else, so each text is encoded once and episodes are
+//! drawn from the embeddings.
 //!
 //! Splits share no class: the classes of a table's `validation` and `test` groups are left out of training. Only a table
 //! that stands `alone` shares its classes between splits, and no text. What is drawn beside what:
@@ -23,7 +24,8 @@ use sha2::{Digest, Sha256};
 
 use super::{EpisodeSpec, Sources, Split, TaskDistribution, TaskError, idx, note_checksum};
 use crate::domain::{InputSchema, Kind, Rows, Targets, words};
-use crate::meta::encoder::{self, corpus};
+use crate::meta::encoder::tune::{self, TuningConfig, tune};
+use crate::meta::encoder::{self, Tuning, corpus};
 use crate::meta::{Episode, Names};
 
 /// Share of training episodes that come from tables alone, if there are any.
@@ -60,6 +62,9 @@ pub struct TextTable {
     /// Whether its labels make sense only among themselves; then a fifth of its texts each is for validation and test.
     #[serde(default)]
     pub alone: bool,
+    /// Most texts of a class: the first ones. All without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub most: Option<usize>,
 }
 
 /// One class of one split.
@@ -79,6 +84,7 @@ pub(super) struct Texts {
     alone: Vec<bool>,
     names: Vec<String>,
     names_told: bool,
+    tuning: Option<Tuning>,
     checksums: BTreeMap<String, String>,
 }
 
@@ -87,6 +93,7 @@ struct Line {
     text: String,
     label: String,
     group: String,
+    split: Split,
 }
 
 impl Texts {
@@ -94,24 +101,33 @@ impl Texts {
         encoder: &str,
         max_chars: usize,
         names_told: bool,
+        tuning: Option<&TuningConfig>,
         tables: &[TextTable],
         sources: &Sources<'_>,
     ) -> Result<Self, TaskError> {
-        let loaded = encoder::load(&sources.encoders.join(encoder), tch::Device::Cpu)?;
-        let width = loaded.encoder.width();
-        let input = InputSchema::Text { encoder: loaded.reference.clone(), width, max_chars };
+        let folder = sources.encoders.join(encoder);
         let cache = sources.encoders.join(".embeddings");
         let mut checksums = BTreeMap::new();
+        let lines = tables.iter().map(|table| read(&sources.data.join(&table.file), table, &mut checksums));
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
+        let tuning = match (sources.tuning, tuning) {
+            (Some(tuning), _) => Some(tuning.clone()),
+            (None, Some(config)) => {
+                let frozen = encoder::load(&folder, tch::Device::Cpu)?;
+                Some(tune(&frozen, &to_tune_on(tables, &lines), config, &cache, sources.progress)?)
+            }
+            (None, None) => None,
+        };
+        let loaded = encoder::load_tuned(&folder, tuning.as_ref(), tch::Device::Cpu)?;
+        let width = loaded.encoder.width();
+        let input = InputSchema::Text { encoder: loaded.reference.clone(), width, max_chars };
         let mut classes = [Vec::new(), Vec::new(), Vec::new()];
-        for (number, table) in tables.iter().enumerate() {
-            let path = sources.data.join(&table.file);
-            let lines = read(&path, table, &mut checksums)?;
+        for (number, lines) in lines.into_iter().enumerate() {
             let texts: Vec<String> = lines.iter().map(|line| line.text.clone()).collect();
             let rows = corpus::embed_all(&loaded, &texts, &cache, sources.progress)?;
             let mut found: BTreeMap<(usize, String, String), Vec<Vec<f32>>> = BTreeMap::new();
             for (line, row) in lines.into_iter().zip(rows) {
-                let split = split_of(table, &line) as usize;
-                found.entry((split, line.group, line.label)).or_default().push(row);
+                found.entry((line.split as usize, line.group, line.label)).or_default().push(row);
             }
             let spoken: Vec<String> = found.keys().map(|(_, _, label)| words(label)).collect();
             let names = corpus::embed_all(&loaded, &spoken, &cache, sources.progress)?;
@@ -121,7 +137,8 @@ impl Texts {
         }
         let alone = tables.iter().map(|table| table.alone).collect();
         let name = |table: &TextTable| table.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Self { input, width, classes, alone, names: tables.iter().map(name).collect(), names_told, checksums })
+        let names = tables.iter().map(name).collect();
+        Ok(Self { input, width, classes, alone, names, names_told, tuning, checksums })
     }
 
     fn of(&self, split: Split) -> &[Class] {
@@ -254,9 +271,30 @@ impl TaskDistribution for Texts {
         format!("{}: {}", split.name(), tables.join(", "))
     }
 
+    fn tuning(&self) -> Option<&Tuning> {
+        self.tuning.as_ref()
+    }
+
     fn checksums(&self) -> BTreeMap<String, String> {
         self.checksums.clone()
     }
+}
+
+/// The classes of the train split, as texts.
+fn to_tune_on(tables: &[TextTable], lines: &[Vec<Line>]) -> Vec<tune::Class> {
+    let mut classes: BTreeMap<(usize, &str, &str), Vec<String>> = BTreeMap::new();
+    for (table, lines) in lines.iter().enumerate() {
+        for line in lines.iter().filter(|line| line.split == Split::Train) {
+            classes.entry((table, &line.group, &line.label)).or_default().push(line.text.clone());
+        }
+    }
+    let class = |((table, group, label), texts): ((usize, &str, &str), Vec<String>)| tune::Class {
+        texts,
+        name: words(label),
+        matter: (table, group.to_owned()),
+        is_alone: tables[table].alone,
+    };
+    classes.into_iter().map(class).collect()
 }
 
 /// Rows of one part of an episode.
@@ -277,18 +315,17 @@ impl Drawn {
     }
 }
 
-/// The split that a line belongs to.
-fn split_of(table: &TextTable, line: &Line) -> Split {
+/// The split that a text belongs to, if its label is of `group`.
+fn split_of(table: &TextTable, text: &str, group: &str) -> Split {
     if table.alone {
-        // By the text, so that one text is in one split however often it occurs.
-        return match Sha256::digest(line.text.as_bytes())[0] % 5 {
+        // By the text, so that one text is in one split however often it occurs, and whatever it is asked about.
+        return match Sha256::digest(text.as_bytes())[0] % 5 {
             3 => Split::Validation,
             4 => Split::Test,
             _ => Split::Train,
         };
     }
-    let group = if table.group.is_some() { &line.group } else { &line.label };
-    match (table.validation.contains(group), table.test.contains(group)) {
+    match (table.validation.iter().any(|kept| kept == group), table.test.iter().any(|kept| kept == group)) {
         (_, true) => Split::Test,
         (true, _) => Split::Validation,
         _ => Split::Train,
@@ -311,13 +348,20 @@ fn read(path: &Path, table: &TextTable, checksums: &mut BTreeMap<String, String>
     let about = table.about.as_deref().map(column).transpose()?;
     let group = table.group.as_deref().map(column).transpose()?;
     let mut lines = Vec::new();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for record in reader.records() {
         let record = record.map_err(|error| format(error.to_string()))?;
         let field = |column: usize| record[column].to_owned(); // every record is as long as the headings
         if table.skip.contains(&field(label)) || field(text).trim().is_empty() {
             continue;
         }
+        let seen = counts.entry(field(label)).or_insert(0);
+        *seen += 1;
+        if table.most.is_some_and(|most| *seen > most) {
+            continue;
+        }
         lines.push(Line {
+            split: split_of(table, &record[text], &record[group.unwrap_or(label)]),
             text: about.map_or_else(|| field(text), |about| format!("{}: {}", field(about), field(text))),
             label: field(label),
             group: group.map_or_else(String::new, field),

@@ -147,7 +147,8 @@ async fn to_another_tenant_every_operation_answers_byte_for_byte_as_if_nothing_w
     let mut matched = Vec::new();
 
     for operation in operations() {
-        let owns = ["{task}", "{adaptation}", "{support}", "{key}", "{monitor}"].iter().any(|id| operation.path.contains(id));
+        let owns =
+            ["{task}", "{adaptation}", "{support}", "{key}", "{monitor}"].iter().any(|id| operation.path.contains(id));
         if owns {
             let hidden = ask(&app, &operation, Some(&stranger), &ids).await;
             let absent = ask(&app, &operation, Some(&stranger), &nobodys()).await;

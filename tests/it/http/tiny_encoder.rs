@@ -18,7 +18,7 @@ pub const MAX_CHARS: usize = 100;
 pub fn write(folder: &Path) -> InputSchema {
     std::fs::create_dir_all(folder).unwrap();
     let config = json!({
-        "model_type": "bert", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "model_type": "bert", "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2,
         "intermediate_size": 16, "hidden_act": "gelu", "layer_norm_eps": 1e-12, "max_position_embeddings": 32,
         "vocab_size": 56, "type_vocab_size": 2
     });
