@@ -10,6 +10,17 @@ const SECONDS: &[f64] =
     &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 /// Bounds of histograms of numbers of things.
 const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+/// Bounds of histograms of shares.
+const SHARES: &[f64] = &[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.99, 1.0];
+
+/// What happens seldom, and is counted from 0, so that the first time is seen as one.
+const SELDOM: &[(&str, &str, &[&str])] = &[
+    ("imprint_adapter_cache_evictions_total", "tier", &["host"]),
+    ("imprint_adapter_cache_hits_total", "tier", &["host"]),
+    ("imprint_adapter_cache_misses_total", "tier", &["host"]),
+    ("imprint_adaptations_total", "status", &["succeeded", "failed"]),
+    ("imprint_rejected_total", "reason", &["full", "tenant_full", "late", "abandoned"]),
+];
 
 /// Starts counting for the whole process; the handle writes what was counted in Prometheus' text format.
 pub fn count() -> Result<PrometheusHandle, BuildError> {
@@ -19,7 +30,19 @@ pub fn count() -> Result<PrometheusHandle, BuildError> {
         .set_buckets_for_metric(things("rows"), COUNTS)?
         .set_buckets_for_metric(things("tenants"), COUNTS)?
         .set_buckets_for_metric(things("commands"), COUNTS)?
+        .set_buckets_for_metric(Matcher::Full("imprint_adaptation_accuracy".to_owned()), SHARES)?
         .install_recorder()
+        .inspect(|_| count_from_0())
+}
+
+fn count_from_0() {
+    for (name, label, values) in SELDOM {
+        for value in *values {
+            metrics::counter!(*name, *label => *value).absolute(0);
+        }
+    }
+    metrics::counter!("imprint_answers_remembered_total").absolute(0);
+    metrics::counter!("imprint_worker_panics_total").absolute(0);
 }
 
 /// Starts logging for the whole process. A reason if the directives cannot be read.

@@ -61,8 +61,9 @@ impl Serve {
         if self.role == Role::Api {
             self.service.runners = 0;
         }
-        let store = store::open(&self.store).await?;
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
+        engine.check(&*ids).await?;
+        let store = store::open(&self.store).await?;
         let service = Service::new(store, engine, Arc::new(SystemClock), Arc::clone(&ids), self.service);
         let listener =
             TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;

@@ -23,6 +23,7 @@
 //!
 //! Deliberately absent: HTTP, SQL, and any idea of tenants' rights.
 
+mod checkup;
 mod command;
 mod device;
 mod executor;
@@ -81,6 +82,14 @@ pub enum StartError {
         base: String,
         /// The encoder's folder.
         encoder: PathBuf,
+    },
+    /// A base model loads, and does not work.
+    #[error("base model `{base}` does not work: {reason}")]
+    Unfit {
+        /// The base model.
+        base: String,
+        /// What it does.
+        reason: String,
     },
     /// There is nothing to serve.
     #[error("there is no base model in `{0}`; train one with `imprint train`, or name another folder with --models")]

@@ -184,6 +184,11 @@ impl Queue {
         self.lock().len()
     }
 
+    /// How many threads it feeds.
+    pub(super) fn workers(&self) -> usize {
+        self.bounds.workers
+    }
+
     /// No code that holds this lock can leave the state half-changed, so that a poisoned lock is as good as another.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

@@ -182,7 +182,11 @@ impl Service {
     fn note_pace(&self, ended: &Adaptation) {
         let Some((started, finished)) = ended.started_at.zip(ended.finished_at) else { return };
         let since = |moment: Timestamp| Duration::from_millis(finished.millis().abs_diff(moment.millis()));
-        self.pace.note(since(started), since(ended.created_at));
+        let (run, turnaround) = (since(started), since(ended.created_at));
+        let wait = turnaround.saturating_sub(run);
+        metrics::histogram!("imprint_adaptation_seconds", "phase" => "run").record(run.as_secs_f64());
+        metrics::histogram!("imprint_adaptation_seconds", "phase" => "wait").record(wait.as_secs_f64());
+        self.pace.note(run, turnaround);
     }
 
     /// Tells those who follow the job that it is in the engine. Nothing depends on it.
@@ -236,6 +240,9 @@ impl Service {
         let mut quality = leave_one_out.and_then(judge);
         if let Some(quality) = &mut quality {
             quality.name_suspects(&ids);
+        }
+        if let Some(accuracy) = quality.as_ref().and_then(|quality| quality.accuracy) {
+            metrics::histogram!("imprint_adaptation_accuracy").record(accuracy);
         }
         let adapter = Adapter {
             id: AdapterId::fresh(&*self.ids),

@@ -5,6 +5,7 @@
 mod cli;
 mod encoder;
 mod http;
+mod observability;
 mod postgres;
 mod proxy;
 mod quality;

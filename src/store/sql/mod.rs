@@ -75,6 +75,7 @@ impl SqlStore {
             _ => return Ok(None),
         };
         let bell = dialect.has_roles.then(|| Arc::new(Bell::new(&config.database_url)));
+        metrics::gauge!("imprint_database_is_away").set(0.0);
         let reach = dialect.has_roles.then(|| Arc::new(Reach::new(&config.database_url)));
         let longest = match config.database_statement_timeout_ms {
             0 => Duration::MAX,

@@ -83,11 +83,13 @@ impl Reach {
         tokio::spawn(async move {
             while !reach.is_there().await {
                 if !reach.is_away.send_replace(true) {
+                    metrics::gauge!("imprint_database_is_away").set(1.0);
                     error!("the database is away");
                 }
                 sleep(LOOK_AGAIN).await;
             }
             if reach.is_away.send_replace(false) {
+                metrics::gauge!("imprint_database_is_away").set(0.0);
                 info!("the database is back");
             }
             reach.is_looking.store(false, Ordering::Release);

@@ -32,12 +32,21 @@ pub struct Settings {
     pub database_url: Option<String>,
     /// Where a test looks behind the application's back, if not there.
     pub owner_url: Option<String>,
+    /// Of its ids: applications on one database have different ones.
+    pub seed: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         let service = ServiceConfig { runners: 2, poll_ms: 50, ..ServiceConfig::default() };
-        Self { service, http: HttpConfig::default(), engine: bases::engine(), database_url: None, owner_url: None }
+        Self {
+            service,
+            http: HttpConfig::default(),
+            engine: bases::engine(),
+            database_url: None,
+            owner_url: None,
+            seed: 7,
+        }
     }
 }
 
@@ -95,7 +104,7 @@ impl TestApp {
         let store = store::open(&config).await.unwrap();
         let clock =
             Arc::new(TestClock { millis: AtomicI64::new(1_795_459_260_000), is_broken: AtomicBool::new(false) });
-        let ids: Arc<dyn IdSource> = Arc::new(SeededIds::new(7));
+        let ids: Arc<dyn IdSource> = Arc::new(SeededIds::new(settings.seed));
         let key = keys::create(&*store, &*clock, &*ids, "anna", Scope::Admin, None).await.unwrap().key;
         let service = Service::new(store.clone(), settings.engine, clock.clone(), Arc::clone(&ids), settings.service);
         Self {

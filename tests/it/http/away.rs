@@ -101,6 +101,35 @@ async fn what_is_not_to_be_remembered_is_refused() {
     database.drop().await;
 }
 
+/// Leases, pauses and the order of the queue are on the database's clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_whose_clocks_are_two_hours_apart_run_each_job_once() {
+    let Some(database) = Database::create().await else { return };
+    let open = |seed| {
+        let settings = on(database.url.clone(), database.owner_url.clone(), Settings::default().service);
+        TestApp::with(Settings { seed, ..settings })
+    };
+    let (fast, slow) = (open(1).await, open(2).await);
+    fast.pass(3_600_000);
+    slow.pass(-3_600_000);
+    let task = fast.task().await;
+
+    let mut jobs = Vec::new();
+    for seed in 0..12 {
+        let app = if seed % 2 == 0 { &fast } else { &slow };
+        app.add(&task, [seed as f32, 9.0], "high").await;
+        let accepted = app.post(&format!("{task}/adaptations"), json!({"seed": seed})).await;
+        jobs.push(accepted.header("location").to_owned());
+    }
+
+    for job in jobs {
+        let ended = slow.ended(&job).await;
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("succeeded"), &json!(1)), "{ended}");
+    }
+    drop((fast, slow));
+    database.drop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_one_process_promotes_deletes_and_revokes_holds_in_the_other() {
     let Some(database) = Database::create().await else { return };

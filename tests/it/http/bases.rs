@@ -68,6 +68,15 @@ pub fn write(folder: &Path) {
     }
 }
 
+/// Writes a base model whose numbers are none.
+pub fn write_unfit(folder: &Path) {
+    let (input, kind) = (InputSchema::Vector { width: 2 }, Kind::Classification);
+    let (backbone, learner) = (BackboneConfig::Mlp { hidden: vec![4] }, LearnerConfig::Protonet {});
+    let mut model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();
+    model.theta = model.theta.map(|_, tensor| Ok(tensor.f_mul_scalar(f64::NAN)?)).unwrap();
+    bundle::write(&folder.join("nan"), manifest("nan", &model.architecture), &model).unwrap();
+}
+
 fn manifest(name: &str, architecture: &Architecture) -> Manifest {
     Manifest {
         format: bundle::FORMAT,

@@ -1,0 +1,58 @@
+//! A check of every base model before the first request: it adapts and predicts, the answers are finite, and every worker
+//! gives the same bits.
+
+use tokio::task::JoinSet;
+
+use super::{Adapted, Engine, EngineError, Origin, StartError};
+use crate::domain::{BaseModel, IdSource, Kind, Outputs, Recipe, Rows, SupportSet, Targets, TenantId};
+
+/// Examples of each class.
+const SHOTS: usize = 2;
+
+impl Engine {
+    /// Adapts and predicts with every base model, several times over.
+    ///
+    /// # Errors
+    /// [`StartError::Unfit`] for the first base model that cannot, or does not give the same answer each time.
+    pub async fn check(&self, ids: &dyn IdSource) -> Result<(), StartError> {
+        let origin = Origin::interactive(TenantId::fresh(ids));
+        for base in self.base_models() {
+            let unfit = |reason: String| StartError::Unfit { base: base.manifest.name.clone(), reason };
+            let (support, query) = example(base).map_err(unfit)?;
+            let mut answers = JoinSet::new();
+            // So many that no worker is left out.
+            for _ in 0..2 * self.0.queue.workers() {
+                let (engine, base) = (self.clone(), base.manifest.name.clone());
+                let (support, query) = (support.clone(), query.clone());
+                answers
+                    .spawn(async move { engine.adapt_predict(origin, &base, support, Recipe::default(), query).await });
+            }
+            let answers: Vec<Result<(Adapted, Outputs), EngineError>> = answers.join_all().await;
+            let answers = answers.into_iter().collect::<Result<Vec<_>, _>>();
+            let answers = answers.map_err(|error| unfit(error.to_string()))?;
+            if answers.windows(2).any(|pair| pair[0] != pair[1]) {
+                return Err(unfit("it does not answer alike each time".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A support set and a query of the base model's own form; any numbers will do.
+fn example(base: &BaseModel) -> Result<(SupportSet, Rows), String> {
+    let manifest = &base.manifest;
+    let width = manifest.input.row_width();
+    let way = manifest.learner.fixed_way().unwrap_or(2);
+    let is_regression = manifest.kinds.first() == Some(&Kind::Regression);
+    let count = SHOTS * if is_regression { 1 } else { way };
+    let values = (0..count * width).map(|index| (index * 7919 % 1009) as f32 / 1009.0).collect();
+    let rows = Rows::new(width, values).map_err(|fault| fault.to_string())?;
+    let targets = if is_regression {
+        Targets::Values((0..count).map(|row| row as f32).collect())
+    } else {
+        let labels = (0..way).flat_map(|class| std::iter::repeat_n(u32::try_from(class).unwrap_or(0), SHOTS));
+        Targets::Classes { labels: labels.collect(), way }
+    };
+    let support = SupportSet::new(&rows, &targets).map_err(|fault| fault.to_string())?;
+    Ok((support, rows))
+}
