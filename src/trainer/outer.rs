@@ -52,7 +52,10 @@ pub(super) fn step(
     let progress = step as f64 / config.outer.steps as f64;
 
     let taught = if apart(model) {
-        let alone = |model: &mut Model, index: u64| teach(model, &episodes[index as usize..][..1], progress);
+        let alone = |model: &mut Model, index: u64| {
+            let index = usize::try_from(index).unwrap_or(usize::MAX); // one of the episodes
+            teach(model, &episodes[index..][..1], progress)
+        };
         mean(in_order(episodes.len() as u64, threads, &|_| (), copies(model)?, alone)?)?
     } else {
         teach(model, &episodes, progress)?

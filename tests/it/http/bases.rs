@@ -29,16 +29,16 @@ pub fn engine() -> Engine {
 
 /// An engine with those base models.
 pub fn start(workers: usize, engine_queue: usize) -> Engine {
-    with(EngineConfig { workers, engine_queue, ..EngineConfig::default() })
+    with(&EngineConfig { workers, engine_queue, ..EngineConfig::default() })
 }
 
 /// The same with other settings.
-pub fn with(config: EngineConfig) -> Engine {
+pub fn with(config: &EngineConfig) -> Engine {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
     let models = folder.path().to_owned();
     let (encoders, device) = (models.clone(), DeviceSetting::Cpu);
-    let config = EngineConfig { models, encoders, device, ..config };
+    let config = EngineConfig { models, encoders, device, ..config.clone() };
     Engine::start(&config).unwrap()
 }
 

@@ -141,7 +141,7 @@ async fn a_request_under_way_is_answered_during_a_stop() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_would_take_too_much_is_refused_with_figures_before_it_is_queued() {
-    let engine = bases::with(EngineConfig { max_command_mib: 2, ..EngineConfig::default() });
+    let engine = bases::with(&EngineConfig { max_command_mib: 2, ..EngineConfig::default() });
     let app = TestApp::with(Settings { engine, ..Settings::default() }).await;
     let task = app.task().await;
 
