@@ -5,6 +5,7 @@
 //! * [`cli`] puts everything together: arguments, environment, signals.
 //! * [`http`] extracts, calls one use case, responds.
 //! * [`service`] is the use cases: plain async functions over plain values.
+//! * [`courier`] sends what goes out, to public addresses alone.
 //! * [`engine`] is the bridge from async to tensors; [`store`] is what is remembered, in SQLite or Postgres.
 //! * [`trainer`] is the outer loop: from a training file to a base model bundle.
 //! * [`meta`] is the mathematics: learners, backbones, task distributions.
@@ -15,6 +16,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod courier;
 pub mod domain;
 pub mod engine;
 pub mod http;

@@ -24,7 +24,8 @@ const LAYERS: &[Layer] = &[
     Layer { name: "trainer", below: &["config", "domain", "meta", "nn"], crates: &["tch"] },
     Layer { name: "engine", below: &["config", "domain", "meta", "nn"], crates: &["tch", "tokio"] },
     Layer { name: "store", below: &["config", "domain"], crates: &["sqlx", "tokio"] },
-    Layer { name: "service", below: &["config", "domain", "engine", "store"], crates: &["tokio"] },
+    Layer { name: "courier", below: &["config"], crates: &["tokio"] },
+    Layer { name: "service", below: &["config", "courier", "domain", "engine", "store"], crates: &["tokio"] },
     Layer {
         name: "http",
         below: &["config", "domain", "service", "telemetry"],

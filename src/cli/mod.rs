@@ -3,6 +3,7 @@
 //! Deliberately absent: business rules. A command reads its flags, puts the layers together and runs them.
 
 mod bench;
+mod doctor;
 mod eval;
 mod health;
 mod jobs;
@@ -39,6 +40,7 @@ enum Command {
     Migrate(migrate::Migrate),
     Models(models::Models),
     Health(health::Health),
+    Doctor(doctor::Doctor),
     Train(train::Train),
     Eval(eval::Eval),
     Search(search::Search),
@@ -68,6 +70,9 @@ pub enum CliError {
     /// The engine does not start.
     #[error(transparent)]
     Engine(#[from] crate::engine::StartError),
+    /// Nothing can be sent out.
+    #[error(transparent)]
+    Courier(#[from] crate::courier::CourierError),
     /// The store does not open.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
@@ -94,6 +99,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Migrate(migrate) => migrate.run(),
         Command::Models(models) => models.run(),
         Command::Health(health) => Ok(health.run()?),
+        Command::Doctor(doctor) => doctor.run(),
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
         Command::Search(search) => search.run(),

@@ -10,9 +10,10 @@ use tracing::{info, warn};
 
 use super::{CliError, out};
 use crate::config::{EngineConfig, HttpConfig, LogConfig, ServiceConfig, StoreConfig};
+use crate::courier::{Courier, SystemResolver};
 use crate::domain::{IdSource, SystemClock, SystemIds};
 use crate::engine::Engine;
-use crate::service::{Runners, Service};
+use crate::service::{Relay, Runners, Service};
 use crate::{http, store, telemetry};
 
 /// Serves the HTTP API.
@@ -64,11 +65,13 @@ impl Serve {
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         engine.check(&*ids).await?;
         let store = store::open(&self.store).await?;
+        let courier = Courier::new(&self.service.webhooks, Arc::new(SystemResolver))?;
         let service = Service::new(store, engine, Arc::new(SystemClock), Arc::clone(&ids), self.service);
         let listener =
             TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| CliError::Listen(self.http.listen, error))?;
         let runners = Runners::start(&service);
+        let relay = (self.role != Role::Api).then(|| Relay::start(&service, courier));
         if let Some(address) = self.http.admin_listen {
             let listener = TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?;
             let admin = http::admin(move || metrics.render());
@@ -113,6 +116,9 @@ impl Serve {
         }
         if !runners.stop(drain).await {
             warn!("adaptations were still under way; they are taken up elsewhere when their leases have run out");
+        }
+        if let Some(relay) = relay {
+            relay.stop(drain).await;
         }
         service.drain().await;
         info!("stopped");

@@ -19,6 +19,10 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_MAX_BODY_BYTES", default_value_t = 16 << 20)]
     pub max_body_bytes: usize,
 
+    /// Most bytes of one upload of examples, a JSON object a line. Each line is at most as long as a body.
+    #[arg(long, env = "IMPRINT_MAX_UPLOAD_BYTES", default_value_t = 256 << 20)]
+    pub max_upload_bytes: usize,
+
     /// Requests at a time; one more is answered 503. Each may hold a body of the largest size in memory.
     #[arg(long, env = "IMPRINT_MAX_REQUESTS", default_value_t = 512)]
     pub max_requests: usize,
@@ -64,6 +68,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             max_body_bytes: 16 << 20,
+            max_upload_bytes: 256 << 20,
             max_requests: 512,
             max_streams: 1024,
             request_timeout_ms: 60_000,

@@ -8,9 +8,11 @@ mod http;
 mod log;
 mod service;
 mod store;
+mod webhooks;
 
 pub use engine::{DeviceSetting, EngineConfig};
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use service::{Auth, ServiceConfig};
 pub use store::StoreConfig;
+pub use webhooks::{Reach, WebhookConfig};

@@ -2,6 +2,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::WebhookConfig;
+
 /// Who may call, and how much.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
@@ -74,6 +76,10 @@ pub struct ServiceConfig {
     /// Memory for adapters' bytes, in MiB.
     #[arg(long, env = "IMPRINT_ADAPTER_CACHE_MIB", default_value_t = 256)]
     pub adapter_cache_mib: u64,
+
+    /// How messages go out.
+    #[command(flatten)]
+    pub webhooks: WebhookConfig,
 }
 
 /// Who may call.
@@ -105,6 +111,7 @@ impl Default for ServiceConfig {
             idempotency_hours: 24,
             last_known_s: 300,
             adapter_cache_mib: 256,
+            webhooks: WebhookConfig::default(),
         }
     }
 }

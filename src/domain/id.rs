@@ -58,7 +58,12 @@ macro_rules! typed_id {
 
             /// A fresh id from `ids`.
             pub fn fresh(ids: &dyn IdSource) -> Self {
-                Self(u128::from_be_bytes(ids.bits()))
+                Self::from_bits(ids.bits())
+            }
+
+            /// The id of these bits.
+            pub const fn from_bits(bits: [u8; 16]) -> Self {
+                Self(u128::from_be_bytes(bits))
             }
         }
 
@@ -128,6 +133,14 @@ typed_id!(
 typed_id!(
     /// What looks at a task's predictions.
     MonitorId, "mon"
+);
+typed_id!(
+    /// Somebody who is to be told.
+    WebhookId, "wh"
+);
+typed_id!(
+    /// Something to tell.
+    MessageId, "msg"
 );
 
 #[cfg(test)]

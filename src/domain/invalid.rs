@@ -204,6 +204,12 @@ pub enum Fault {
         /// How many multiply-adds it may take.
         most_giga_multiply_adds: u64,
     },
+    /// A place that nothing is sent to.
+    #[error("{reason}")]
+    BadUrl {
+        /// Why not.
+        reason: String,
+    },
     /// A text that is not base64.
     #[error("this is not base64 (RFC 4648, §4)")]
     NotBase64,
@@ -263,6 +269,7 @@ impl Fault {
             Self::ImageTooLarge { .. } => "image_too_large",
             Self::BadAdapter { .. } => "bad_adapter",
             Self::TooDear { .. } => "too_dear",
+            Self::BadUrl { .. } => "bad_url",
             Self::NotBase64 => "not_base64",
             Self::OutOfRange { .. } => "out_of_range",
             Self::NoShare => "no_share",

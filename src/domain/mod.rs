@@ -27,6 +27,7 @@ mod rows;
 mod support;
 mod task;
 mod tenant;
+mod webhook;
 
 pub use adaptation::{Adaptation, AdaptationStatus, Failure, Promotion, Recipe};
 pub use adapter::{Adapter, AdapterBlob, AdapterOrigin};
@@ -37,7 +38,9 @@ pub use cost::{Cost, Size};
 pub use encoder::{EncoderRef, words};
 pub use evaluation::{Evaluation, Judged, LabelEvaluation};
 pub use event::{AdaptationEvent, AdaptationPhase, News};
-pub use id::{AdaptationId, AdapterId, InvalidId, KeyId, MonitorId, PredictionId, SupportId, TaskId, TenantId};
+pub use id::{
+    AdaptationId, AdapterId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, SupportId, TaskId, TenantId, WebhookId,
+};
 pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};
 pub use learner::{BackboneConfig, GradOrder, HeadInit, LearnerConfig, Norm};
@@ -47,5 +50,8 @@ pub use quality::{Confusion, LabelQuality, Quality, Suspect, accuracy_interval, 
 pub use request::{RequestKey, Reservation, SavedResponse};
 pub use rows::{Outputs, Rows};
 pub use support::{SupportSet, Targets, hex};
-pub use task::{Example, Kind, LabelCount, StoredPrediction, Support, Target, Task, TaskPatch, TaskSettings};
+pub use task::{
+    Example, Kind, LabelCount, StoredPrediction, Support, SupportFilter, Target, Task, TaskPatch, TaskSettings,
+};
 pub use tenant::{ApiKey, KeyRecord, Principal, Scope, Tenant};
+pub use webhook::{Delivery, DeliveryStatus, Message, Topic, Webhook, WebhookPatch, WebhookSecret};

@@ -1,8 +1,9 @@
 //! Tasks and their examples.
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::{Input, PredictionId, Promotion, SupportId, TaskId, Timestamp};
+use super::{Input, PredictionId, Promotion, SupportId, TaskId, Timestamp, hex};
 
 /// What is asked of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -107,6 +108,15 @@ pub struct TaskPatch {
     pub settings: Option<TaskSettings>,
 }
 
+/// Which examples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SupportFilter {
+    /// Of this label only.
+    pub label: Option<String>,
+    /// Of this name only: one, or none.
+    pub external_id: Option<String>,
+}
+
 /// How many examples a label has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelCount {
@@ -148,4 +158,12 @@ pub struct Support {
     pub example: Example,
     /// When it was added.
     pub created_at: Timestamp,
+}
+
+impl Support {
+    /// What changes when it does: for `If-Match`.
+    pub fn tag(&self) -> String {
+        let name = self.example.external_id.as_deref().unwrap_or_default();
+        hex(&Sha256::digest(format!("{} {name}", self.example.digest))[..8])
+    }
 }

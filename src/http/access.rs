@@ -1,7 +1,7 @@
 //! Who may do what: every request is let in here, or not at all.
 //!
 //! A route that is not listed as public needs a key, and one that is new needs more than to read: forgetting one closes
-//! it. Reading and asking need the scope `predict`; all that changes something needs `adapt`; keys need `admin`.
+//! it. Reading and asking need the scope `predict`; all that changes something needs `adapt`; keys and webhooks need `admin`.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method};
@@ -30,6 +30,9 @@ const ASKING: [&str; 8] = [
     "/v2/models/{task}/versions/{version}/infer",
 ];
 
+/// What only a tenant's administrators see and change: who gets in, and what goes out.
+const ADMINISTERING: [&str; 2] = ["/v1/keys", "/v1/webhooks"];
+
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
@@ -38,7 +41,7 @@ fn needed(method: &Method, route: &str) -> Option<Scope> {
     if PUBLIC.contains(&route) {
         return None;
     }
-    if route == "/v1/keys" || route.starts_with("/v1/keys/") {
+    if ADMINISTERING.iter().any(|place| route.starts_with(place)) {
         return Some(Scope::Admin);
     }
     let is_asking = method == Method::POST && ASKING.contains(&route);

@@ -1,5 +1,6 @@
 //! Extractors whose rejections are problems.
 
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
@@ -87,8 +88,7 @@ where
     S: Send + Sync,
     T: DeserializeOwned + Send + 'static,
 {
-    let bytes =
-        Bytes::from_request(request, state).await.map_err(|rejection| Problem::by_status(unread(&rejection)))?;
+    let bytes = read_bytes(request, state).await?;
     if bytes.is_empty() {
         return parse(b"{}");
     }
@@ -102,16 +102,22 @@ where
     parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR)))
 }
 
-/// The status for a body that could not be read.
-fn unread(rejection: &BytesRejection) -> StatusCode {
-    let mut cause = std::error::Error::source(rejection);
-    while let Some(error) = cause {
-        if error.is::<TimeoutError>() {
-            return StatusCode::REQUEST_TIMEOUT;
-        }
-        cause = error.source();
-    }
-    rejection.status()
+/// A whole body.
+pub async fn read_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    let unread = |rejection: BytesRejection| {
+        let is_late = is_timeout(&rejection);
+        Problem::by_status(if is_late { StatusCode::REQUEST_TIMEOUT } else { rejection.status() })
+    };
+    Bytes::from_request(request, state).await.map_err(unread)
+}
+
+/// The status for a body that broke off while it was streamed.
+pub fn unread_stream(error: &axum::Error) -> StatusCode {
+    if is_timeout(error) { StatusCode::REQUEST_TIMEOUT } else { StatusCode::BAD_REQUEST }
+}
+
+fn is_timeout(error: &dyn std::error::Error) -> bool {
+    std::iter::successors(error.source(), |cause| cause.source()).any(<dyn std::error::Error>::is::<TimeoutError>)
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -247,21 +253,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Deadline {
     }
 }
 
-/// `If-Match`: the revision that the client has read.
-pub struct IfMatch(pub Option<u64>);
+/// `If-Match`: what the client has read: a revision, or a tag.
+pub struct IfMatch<T>(pub Option<T>);
 
-impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for IfMatch<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let malformed = || {
-            Problem::malformed(
-                "invalid_header",
-                "If-Match",
-                "send the task's `etag` as it was given, or `*`".to_owned(),
-            )
-        };
+        let malformed =
+            || Problem::malformed("invalid_header", "If-Match", "send the `etag` as it was given, or `*`".to_owned());
         match value.to_str().map_err(|_| malformed())?.trim() {
             "*" => Ok(Self(None)),
             tag => {

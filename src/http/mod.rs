@@ -16,6 +16,7 @@ mod object;
 mod page;
 mod problem;
 mod routes;
+mod uploads;
 mod wire;
 
 use std::sync::Arc;

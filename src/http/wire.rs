@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::problem::Problem;
 use crate::domain::{Confusion, Input, LabelQuality, Promotion, Quality, Recipe, SupportId, Suspect, narrow};
 use crate::service::{Answer, GivenExample, Prediction};
 
@@ -57,6 +58,12 @@ impl From<ExampleBody> for GivenExample {
 /// Examples as the service takes them.
 pub fn given(examples: Vec<ExampleBody>) -> Vec<GivenExample> {
     examples.into_iter().map(GivenExample::from).collect()
+}
+
+/// A parameter that is written `key=value`.
+pub fn pair(parameter: &str, text: &str) -> Result<(String, String), Problem> {
+    let malformed = || Problem::malformed("invalid_query", parameter, "it is written `key=value`".to_owned());
+    text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(malformed)
 }
 
 /// How to adapt.

@@ -5,11 +5,11 @@ use sha2::{Digest, Sha256};
 use super::inputs::{Asked, check_count, check_name};
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Invalid, Kind, Rows, Support, SupportId, SupportSet,
-    Target, Targets, Task, TaskId, TenantId, finite, hex, words,
+    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Invalid, Kind, Rows, Support, SupportFilter, SupportId,
+    SupportSet, Target, Targets, Task, TaskId, TenantId, finite, hex, words,
 };
 use crate::engine::{Lane, Origin};
-use crate::store::Added;
+use crate::store::{Added, StoreError};
 
 /// What a caller sends to adapt to.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,17 @@ pub struct GivenExample {
     /// Its number, for regression.
     pub value: Option<f32>,
     /// The caller's own name for it.
+    pub external_id: Option<String>,
+}
+
+/// Changes to an example; `None` leaves a field as it is. An example is labelled or not: it cannot become unlabelled.
+#[derive(Clone, Debug, Default)]
+pub struct SupportPatch {
+    /// Another class.
+    pub label: Option<String>,
+    /// Another number.
+    pub value: Option<f32>,
+    /// Another name.
     pub external_id: Option<String>,
 }
 
@@ -73,9 +84,61 @@ impl Service {
     }
 
     /// Examples of a task, newest first.
-    pub async fn list_support(&self, tenant: TenantId, task: TaskId, page: Page<SupportId>) -> Result<Vec<Support>> {
+    pub async fn list_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        filter: &SupportFilter,
+        page: Page<SupportId>,
+    ) -> Result<Vec<Support>> {
         self.found_task(tenant, task).await?;
-        Ok(self.store.list_support(tenant, task, page).await?)
+        Ok(self.store.list_support(tenant, task, filter, page).await?)
+    }
+
+    /// One example.
+    pub async fn find_support(&self, tenant: TenantId, task: TaskId, id: SupportId) -> Result<Support> {
+        self.store.find_support(tenant, task, id).await?.ok_or(ServiceError::NotFound("example"))
+    }
+
+    /// Changes what an example is labelled with or called; if `tag` is given, only the one of that tag.
+    pub async fn update_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        id: SupportId,
+        patch: SupportPatch,
+        tag: Option<String>,
+    ) -> Result<Support> {
+        let task = self.found_task(tenant, task).await?;
+        let before = self.find_support(tenant, task.id, id).await?;
+        if tag.is_some_and(|tag| tag != before.tag()) {
+            return Err(ServiceError::Changed);
+        }
+        let base = self.named_base(&task.base_model, "/base_model")?;
+        let (label, value) = match (patch.label, patch.value, &before.example.target) {
+            (None, None, Some(Target::Label(label))) => (Some(label.clone()), None),
+            (None, None, Some(Target::Value(value))) => (None, Some(*value)),
+            (label, value, _) => (label, value),
+        };
+        let external_id = patch.external_id.or_else(|| before.example.external_id.clone());
+        let given = GivenExample { input: before.example.input.clone(), label, value, external_id };
+        let given = Given { examples: vec![given], unlabelled: Vec::new() };
+        let asked = Asked { origin: Origin::interactive(tenant), pointer: "" };
+        let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, asked).await;
+        let checked = checked.map_err(within_the_only_one)?;
+        let next = checked.examples.into_iter().next().ok_or(ServiceError::NotFound("example"))?;
+        let now = self.clock.now();
+        match self.store.replace_support(tenant, task.id, &before, &next, &checked.new_labels, now).await {
+            Ok(true) => {}
+            Ok(false) => return Err(ServiceError::NotFound("task")),
+            Err(StoreError::Exists(_)) => {
+                let detail = "the task has an equal example, or one of this `external_id`".to_owned();
+                return Err(ServiceError::Conflict { code: "duplicate", detail });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.adapt_by_itself(tenant, &task).await?;
+        Ok(Support { example: next, ..before })
     }
 
     /// Removes one example.
@@ -87,6 +150,15 @@ impl Service {
             self.adapt_by_itself(tenant, &task).await?;
         }
         Ok(())
+    }
+
+    /// Removes the example of that name.
+    pub async fn delete_named_support(&self, tenant: TenantId, task: TaskId, external_id: String) -> Result<()> {
+        check_name("external id", &external_id, "external_id")?;
+        let filter = SupportFilter { label: None, external_id: Some(external_id) };
+        let found = self.list_support(tenant, task, &filter, Page { after: None, limit: 1 }).await?;
+        let support = found.first().ok_or(ServiceError::NotFound("example"))?;
+        self.delete_support(tenant, task, support.id).await
     }
 
     pub(super) fn as_support(&self, examples: Vec<Example>) -> Vec<Support> {
@@ -187,6 +259,15 @@ impl Service {
         let names = Rows::new(base.manifest.input.row_width(), rows.concat()).and_then(|rows| set.with_names(&rows));
         names.map_err(|fault| fault.at("/support").into())
     }
+}
+
+/// Faults of a list of one, as faults of the one.
+fn within_the_only_one(error: ServiceError) -> ServiceError {
+    let ServiceError::Invalid(mut faults) = error else { return error };
+    for fault in &mut faults {
+        fault.pointer = fault.pointer.trim_start_matches("/0").to_owned();
+    }
+    ServiceError::Invalid(faults)
 }
 
 /// Rows and targets as a support set: classes are the labels that have examples, in the order of `labels`.

@@ -19,10 +19,13 @@ pub mod keys;
 mod monitors;
 mod pace;
 mod predictions;
+mod relay;
 mod requests;
 mod residency;
 mod runner;
 mod tasks;
+mod uploads;
+mod webhooks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -49,15 +52,18 @@ pub use answering::Answers;
 pub use classify::{Classified, Classify};
 pub use error::ServiceError;
 pub use events::QueuePlace;
-pub use examples::{Given, GivenExample, SupportAdded};
+pub use examples::{Given, GivenExample, SupportAdded, SupportPatch};
 pub use feedback::{Feedback, FeedbackTaken};
 pub use monitors::MonitorPatch;
 pub use predictions::{
     AdaptPredict, AdaptPredicted, Answer, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
 };
+pub use relay::Relay;
 pub use requests::REQUEST_LEASE;
 pub use runner::Runners;
 pub use tasks::{NewTask, TaskState, TaskView};
+pub use uploads::{Verdict, Verdicts};
+pub use webhooks::NewWebhook;
 
 /// A page that a caller asked for.
 pub use crate::store::Page;

@@ -12,6 +12,17 @@ use crate::store::Hint;
 /// Longest metadata, in bytes of JSON.
 const METADATA_LIMIT: usize = 16 << 10;
 
+/// Tasks that are looked through at a time for those with some metadata.
+const LOOKED_THROUGH: usize = 500;
+
+/// Whether a value of metadata is the one that is written as `text`.
+fn is_value(value: &Value, text: &str) -> bool {
+    match value {
+        Value::String(own) => own == text,
+        other => format!("{other}") == text,
+    }
+}
+
 /// A task as a caller asks for it.
 #[derive(Clone, Debug)]
 pub struct NewTask {
@@ -110,9 +121,30 @@ impl Service {
         self.view(tenant, task).await
     }
 
-    /// Tasks, newest first.
-    pub async fn list_tasks(&self, tenant: TenantId, page: Page<TaskId>) -> Result<Vec<Task>> {
-        Ok(self.store.list_tasks(tenant, page).await?)
+    /// Tasks, newest first; if `wanted` is given, those whose metadata has this value under this key.
+    ///
+    /// Metadata are texts to the databases, whose JSON cannot hold all that ours can: they are looked through here.
+    pub async fn list_tasks(
+        &self,
+        tenant: TenantId,
+        wanted: Option<(String, String)>,
+        page: Page<TaskId>,
+    ) -> Result<Vec<Task>> {
+        let Some((key, value)) = wanted else { return Ok(self.store.list_tasks(tenant, page).await?) };
+        let mut found = Vec::new();
+        let mut after = page.after;
+        loop {
+            let rows = self.store.list_tasks(tenant, Page { after, limit: LOOKED_THROUGH }).await?;
+            after = rows.last().map(|task| (task.created_at, task.id));
+            let is_last = rows.len() < LOOKED_THROUGH;
+            found.extend(
+                rows.into_iter().filter(|task| task.metadata.get(&key).is_some_and(|own| is_value(own, &value))),
+            );
+            if is_last || found.len() >= page.limit {
+                found.truncate(page.limit);
+                return Ok(found);
+            }
+        }
     }
 
     /// Changes a task; if `revision` is given, only that one.

@@ -9,6 +9,7 @@
 
 pub mod monitors;
 mod sql;
+pub mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,9 @@ use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
-    AdapterOrigin, Failure, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation,
-    SavedResponse, StoredPrediction, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+    AdapterOrigin, Example, Failure, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation,
+    SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId,
+    Timestamp,
 };
 
 /// Why the store could not do what was asked.
@@ -215,9 +217,12 @@ async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
 
 /// Everything that is remembered.
 #[async_trait]
-pub trait Store: monitors::MonitorStore + Send + Sync {
+pub trait Store: monitors::MonitorStore + webhooks::WebhookStore + Send + Sync {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), StoreError>;
+
+    /// The time on the database's clock.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
 
     /// Adds a tenant. [`StoreError::Exists`] if the name is taken.
     async fn create_tenant(&self, tenant: &Tenant) -> Result<(), StoreError>;
@@ -274,8 +279,23 @@ pub trait Store: monitors::MonitorStore + Send + Sync {
         &self,
         tenant: TenantId,
         task: TaskId,
+        filter: &SupportFilter,
         page: Page<SupportId>,
     ) -> Result<Vec<Support>, StoreError>;
+    /// One example.
+    async fn find_support(&self, tenant: TenantId, task: TaskId, id: SupportId) -> Result<Option<Support>, StoreError>;
+    /// Puts `next` in the place of an example that is still `before`, and adds `labels` to the task's; false if there is
+    /// no such task. [`StoreError::Conflict`] if the example is another or gone, [`StoreError::Exists`] if the task has
+    /// an equal one.
+    async fn replace_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        before: &Support,
+        next: &Example,
+        labels: &[String],
+        now: Timestamp,
+    ) -> Result<bool, StoreError>;
     /// All of it, in no particular order.
     async fn load_support(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Support>, StoreError>;
     /// Examples by label, in the order of the task's labels, labels without examples included. For regression, empty.

@@ -338,3 +338,37 @@ fn a_server_that_cannot_start_says_why_in_one_line() {
         assert!(said.to_lowercase().contains(reason), "{said}");
     }
 }
+
+/// What `imprint doctor` finds with these arguments: whether a server would start, and each subject with its state.
+fn examined(folder: &Path, arguments: &[&str]) -> (bool, Vec<(String, String)>) {
+    let examined = imprint(folder).args(["doctor", "--json", "--device", "cpu"]).args(arguments).output().unwrap();
+    let lines = String::from_utf8(examined.stdout).unwrap();
+    let findings = lines.lines().map(|line| {
+        let finding: Value = serde_json::from_str(line).unwrap();
+        (finding["subject"].as_str().unwrap().to_owned(), finding["state"].as_str().unwrap().to_owned())
+    });
+    (examined.status.success(), findings.collect())
+}
+
+#[test]
+fn the_doctor_says_what_would_fail_and_leaves_no_trace() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let state_of = |findings: &[(String, String)], subject: &str| {
+        findings.iter().find(|(found, _)| found == subject).map(|(_, state)| state.clone())
+    };
+
+    let (is_well, well) = examined(folder.path(), &["--encoders", "models", "--listen", "127.0.0.1:0"]);
+    let (is_lost, lost) =
+        examined(folder.path(), &["--models", "nowhere", "--database-url", "postgres://nobody@127.0.0.1:1/x"]);
+
+    assert!(is_well, "{well:?}");
+    for subject in ["libtorch", "device", "base model", "database", "address", "webhooks"] {
+        assert_eq!(state_of(&well, subject).as_deref(), Some("ok"), "{subject}: {well:?}");
+    }
+    assert!(!is_lost, "{lost:?}");
+    for subject in ["base models", "database"] {
+        assert_eq!(state_of(&lost, subject).as_deref(), Some("failed"), "{subject}: {lost:?}");
+    }
+    assert!(!folder.path().join("imprint.db").exists());
+}

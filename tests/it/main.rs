@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "clippy knows the functions that are tests, not those that tests call")]
 
 mod cli;
+mod courier;
 mod encoder;
 mod http;
 mod observability;

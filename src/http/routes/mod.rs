@@ -20,6 +20,7 @@ mod predictions;
 mod problems;
 mod support;
 mod tasks;
+mod webhooks;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -32,7 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::AppState;
 use super::problem::Problem;
-use crate::domain::{AdaptationId, KeyId, MonitorId, SupportId, TaskId};
+use crate::domain::{AdaptationId, KeyId, MessageId, MonitorId, SupportId, TaskId, WebhookId};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -51,6 +52,7 @@ use crate::domain::{AdaptationId, KeyId, MonitorId, SupportId, TaskId};
         (name = "monitors", description = "What looks at a task's predictions, and tells when a label's share changes"),
         (name = "base models", description = "What tasks adapt"),
         (name = "compatibility", description = "For clients that were written for others"),
+        (name = "webhooks", description = "Being told, by signed messages"),
         (name = "server", description = "This server")
     )
 )]
@@ -65,6 +67,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(support::router())
         .merge(adaptations::router())
         .merge(adapters::router())
+        .merge(webhooks::router())
         .merge(base_models::router())
         .merge(account::router())
         .merge(keys::router())
@@ -124,6 +127,8 @@ fn complete(operation: &mut Operation) {
             "adaptation" => AdaptationId::PREFIX,
             "key" => KeyId::PREFIX,
             "monitor" => MonitorId::PREFIX,
+            "webhook" => WebhookId::PREFIX,
+            "message" => MessageId::PREFIX,
             _ => continue,
         };
         if parameter.parameter_in == ParameterIn::Path {

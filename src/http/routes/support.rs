@@ -1,24 +1,33 @@
 //! Support sets.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
+use axum::extract::{FromRequest, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Input, Support, SupportId, Target, TaskId, Timestamp};
+use crate::domain::{
+    Adaptation, AdaptationId, AdaptationStatus, Input, Support, SupportFilter, SupportId, Target, TaskId, Timestamp,
+    narrow,
+};
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch, Maker};
 use crate::http::object;
 use crate::http::page::{List, PageParams};
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::{Fault, Problem, ProblemBody};
+use crate::http::uploads::{Summary, Upload};
 use crate::http::wire::{self, ExampleBody, InputDoc};
-use crate::service::{Given, Service, SupportAdded};
+use crate::service::{Given, Service, SupportAdded, SupportPatch, Verdict, Verdicts};
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(add_support, list_support)).routes(routes!(delete_support))
+    OpenApiRouter::new().routes(routes!(add_support, list_support, delete_named_support)).routes(routes!(
+        find_support,
+        update_support,
+        delete_support
+    ))
 }
 
 /// Examples to add.
@@ -44,6 +53,9 @@ pub struct AddedBody {
     ids: Vec<SupportId>,
     /// Those that were there already: the same input with the same target, or the same `external_id`.
     duplicates: Vec<DuplicateBody>,
+    /// Those that are wrong, where the others are added all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rejected: Vec<RejectedBody>,
     /// How many examples the task has now, labelled or not.
     support_count: usize,
     /// The adaptation that follows, if the task adapts by itself.
@@ -54,9 +66,42 @@ pub struct AddedBody {
 impl From<SupportAdded> for AddedBody {
     fn from(SupportAdded { added, support_count, adaptation }: SupportAdded) -> Self {
         let duplicates = added.duplicates.into_iter().map(|(index, id)| DuplicateBody { index, id }).collect();
-        let adaptation = adaptation.map(|Adaptation { id, status, .. }| AdaptationRef { id, status });
-        Self { added: added.added.len(), ids: added.added, duplicates, support_count, adaptation }
+        let (added, ids) = (added.added.len(), added.added);
+        let adaptation = adaptation.map(AdaptationRef::from);
+        Self { added, ids, duplicates, rejected: Vec::new(), support_count, adaptation }
     }
+}
+
+impl From<Summary> for AddedBody {
+    fn from(summary: Summary) -> Self {
+        let rejected = summary.rejected().into_iter().map(|(index, errors)| RejectedBody { index, errors }).collect();
+        let (mut ids, mut duplicates) = (Vec::new(), Vec::new());
+        for (index, verdict) in summary.given.into_iter().zip(&summary.verdicts.verdicts) {
+            match verdict {
+                Verdict::Added(id) => ids.push(*id),
+                Verdict::Duplicate(id) => duplicates.push(DuplicateBody { index, id: *id }),
+                Verdict::Rejected(_) => {}
+            }
+        }
+        let Verdicts { support_count, adaptation, .. } = summary.verdicts;
+        Self {
+            added: ids.len(),
+            ids,
+            duplicates,
+            rejected,
+            support_count,
+            adaptation: adaptation.map(AdaptationRef::from),
+        }
+    }
+}
+
+/// An example that was not added, and why.
+#[derive(Debug, Serialize, ToSchema)]
+struct RejectedBody {
+    /// Its place in the request, from 0.
+    index: usize,
+    /// What is wrong with it; pointers are into the example.
+    errors: Vec<Fault>,
 }
 
 /// An adaptation that follows by itself.
@@ -68,6 +113,12 @@ pub struct AdaptationRef {
     /// `queued`, most probably.
     #[schema(value_type = String)]
     status: AdaptationStatus,
+}
+
+impl From<Adaptation> for AdaptationRef {
+    fn from(Adaptation { id, status, .. }: Adaptation) -> Self {
+        Self { id, status }
+    }
 }
 
 /// An example that was there already.
@@ -100,55 +151,190 @@ struct SupportBody {
     /// Your own name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<String>,
+    /// What to send as `If-Match`.
+    #[schema(example = "\"0f1e2d3c4b5a6978\"")]
+    etag: String,
     /// When it was added.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
 }
 
 impl From<Support> for SupportBody {
-    fn from(Support { id, example, created_at }: Support) -> Self {
+    fn from(support: Support) -> Self {
+        let etag = format!("\"{}\"", support.tag());
+        let Support { id, example, created_at } = support;
         let (label, value) = match example.target {
             Some(Target::Label(label)) => (Some(label), None),
             Some(Target::Value(value)) => (None, Some(value)),
             None => (None, None),
         };
         let (input, external_id) = (example.input, example.external_id);
-        Self { id, object: "support", input, label, value, external_id, created_at }
+        Self { id, object: "support", input, label, value, external_id, etag, created_at }
     }
 }
 
-/// Adds examples to a task: all of them, or none and the reasons.
+/// How to add examples.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(default, deny_unknown_fields)]
+struct AddParams {
+    /// Whether examples that are right are added where others are wrong. JSON lines, CSV and forms always are.
+    partial: bool,
+}
+
+/// Adds examples to a task: all of them, or none and the reasons; with `partial`, those that are right.
+///
+/// A few come as JSON. Many come as `application/x-ndjson` (an example a line), as `text/csv` (columns `label` or
+/// `value`, `external_id` if you like, and `input`, or one column for each number), or as `multipart/form-data` (files,
+/// each field named by its file's label). Those are stored a few at a time while they arrive, and `rejected` says which
+/// were wrong.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/support", tag = "support",
-    params(("task" = String, Path, description = "The task's id")),
-    request_body = AddSupportBody,
+    params(("task" = String, Path, description = "The task's id"), AddParams),
+    request_body(content(
+        (AddSupportBody = "application/json"),
+        (String = "application/x-ndjson"),
+        (String = "text/csv"),
+        (Object = "multipart/form-data")
+    )),
     responses((status = 200, body = AddedBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn add_support(
     Maker(service): Maker,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
-    ApiJson(body): ApiJson<AddSupportBody>,
+    ApiQuery(AddParams { partial }): ApiQuery<AddParams>,
+    State(state): State<AppState>,
+    request: Request,
 ) -> Result<Json<AddedBody>, Problem> {
-    let AddSupportBody { examples, unlabelled } = body;
-    let given = Given { examples: wire::given(examples), unlabelled };
-    Ok(Json(service.add_support(tenant, task, given).await?.into()))
+    let request = match Upload::read(request, &state).await? {
+        Ok(upload) => return Ok(Json(upload.store(&service, tenant, task).await?.into())),
+        Err(request) => request,
+    };
+    let ApiJson(AddSupportBody { examples, unlabelled }) = ApiJson::from_request(request, &state).await?;
+    let examples = wire::given(examples);
+    if partial && unlabelled.is_empty() {
+        let verdicts = service.add_each_support(tenant, task, examples).await?;
+        return Ok(Json(Summary::of(verdicts).into()));
+    }
+    Ok(Json(service.add_support(tenant, task, Given { examples, unlabelled }).await?.into()))
+}
+
+/// Which examples.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct SupportParams {
+    /// Of this label only.
+    label: Option<String>,
+    /// The one that you call this only.
+    external_id: Option<String>,
+    /// Most rows, 1 to 100.
+    #[param(default = 20, minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    after: Option<String>,
 }
 
 /// Examples of a task, newest first.
 #[utoipa::path(
     get, path = "/v1/tasks/{task}/support", tag = "support",
-    params(("task" = String, Path, description = "The task's id"), PageParams),
+    params(("task" = String, Path, description = "The task's id"), SupportParams),
     responses((status = 200, body = List<SupportBody>), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn list_support(
     State(service): State<Service>,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
-    ApiQuery(page): ApiQuery<PageParams>,
+    ApiQuery(SupportParams { label, external_id, limit, after }): ApiQuery<SupportParams>,
 ) -> Result<Json<List<SupportBody>>, Problem> {
-    let rows = service.list_support(tenant, task, page.page()?).await?;
+    let (page, filter) = (PageParams::new(limit, after), SupportFilter { label, external_id });
+    let rows = service.list_support(tenant, task, &filter, page.page()?).await?;
     Ok(Json(List::new(rows, page.limit()?, |row| (row.created_at, row.id.to_string()), SupportBody::from)))
+}
+
+/// An example.
+#[utoipa::path(
+    get, path = "/v1/tasks/{task}/support/{support}", tag = "support",
+    params(
+        ("task" = String, Path, description = "The task's id"),
+        ("support" = String, Path, description = "The example's id")
+    ),
+    responses((status = 200, body = SupportBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn find_support(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath((task, support)): ApiPath<(TaskId, SupportId)>,
+) -> Result<Response, Problem> {
+    Ok(tagged(service.find_support(tenant, task, support).await?))
+}
+
+/// An example with its `ETag`.
+fn tagged(support: Support) -> Response {
+    let body = SupportBody::from(support);
+    let etag = HeaderValue::from_str(&body.etag).expect("hexadecimal digits in quotes");
+    ([(header::ETAG, etag)], Json(body)).into_response()
+}
+
+/// Changes to an example. Its input stays: another input is another example.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UpdateSupportBody {
+    /// Another class.
+    #[schema(example = "refund")]
+    label: Option<String>,
+    /// Another number.
+    value: Option<f64>,
+    /// Another name of your own.
+    external_id: Option<String>,
+}
+
+/// Changes what an example is labelled with; with `If-Match`, only as it was read.
+#[utoipa::path(
+    patch, path = "/v1/tasks/{task}/support/{support}", tag = "support",
+    params(
+        ("task" = String, Path, description = "The task's id"),
+        ("support" = String, Path, description = "The example's id"),
+        ("If-Match" = Option<String>, Header, description = "The example's `etag`")
+    ),
+    request_body = UpdateSupportBody,
+    responses((status = 200, body = SupportBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn update_support(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath((task, support)): ApiPath<(TaskId, SupportId)>,
+    IfMatch(tag): IfMatch<String>,
+    ApiJson(UpdateSupportBody { label, value, external_id }): ApiJson<UpdateSupportBody>,
+) -> Result<Response, Problem> {
+    let patch = SupportPatch { label, value: value.map(narrow), external_id };
+    Ok(tagged(service.update_support(tenant, task, support, patch, tag).await?))
+}
+
+/// Which example.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct NamedParams {
+    /// What you call it.
+    external_id: String,
+}
+
+/// Removes the example that you call by a name of your own.
+#[utoipa::path(
+    delete, path = "/v1/tasks/{task}/support", tag = "support",
+    params(("task" = String, Path, description = "The task's id"), NamedParams),
+    responses((status = 204), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn delete_named_support(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiPath(task): ApiPath<TaskId>,
+    ApiQuery(NamedParams { external_id }): ApiQuery<NamedParams>,
+) -> Result<StatusCode, Problem> {
+    service.delete_named_support(tenant, task, external_id).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Removes an example. Adapters that were made with it stay until the task is adapted again.

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -206,17 +206,34 @@ async fn create_task(
     Ok(([(header::LOCATION, location)], tagged(StatusCode::CREATED, view)).into_response())
 }
 
+/// Which tasks.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+struct TaskParams {
+    /// Those whose metadata has this, written `key=value`, only. A value that is not a text is written as JSON.
+    #[param(example = "team=billing")]
+    metadata: Option<String>,
+    /// Most rows, 1 to 100.
+    #[param(default = 20, minimum = 1, maximum = 100)]
+    limit: Option<usize>,
+    /// The `next_cursor` of the page before.
+    after: Option<String>,
+}
+
 /// Tasks, newest first.
 #[utoipa::path(
-    get, path = "/v1/tasks", tag = "tasks", params(PageParams),
+    get, path = "/v1/tasks", tag = "tasks", params(TaskParams),
     responses((status = 200, body = List<TaskBody>), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
 async fn list_tasks(
     State(service): State<Service>,
     Caller(tenant): Caller,
-    ApiQuery(page): ApiQuery<PageParams>,
+    ApiQuery(TaskParams { metadata, limit, after }): ApiQuery<TaskParams>,
 ) -> Result<Json<List<TaskBody>>, Problem> {
-    let rows = service.list_tasks(tenant, page.page()?).await?;
+    let page = PageParams::new(limit, after);
+    let wanted = metadata.map(|text| wire::pair("metadata", &text)).transpose()?;
+    let rows = service.list_tasks(tenant, wanted, page.page()?).await?;
     Ok(Json(List::new(rows, page.limit()?, |task| (task.created_at, task.id.to_string()), TaskBody::from)))
 }
 
@@ -248,7 +265,7 @@ async fn update_task(
     State(service): State<Service>,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
-    IfMatch(revision): IfMatch,
+    IfMatch(revision): IfMatch<u64>,
     ApiJson(body): ApiJson<UpdateTaskBody>,
 ) -> Result<Response, Problem> {
     let UpdateTaskBody { name, metadata, add_labels, settings } = body;

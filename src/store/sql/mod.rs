@@ -12,6 +12,7 @@
 
 mod adaptations;
 mod adapters;
+mod deliveries;
 mod dialect;
 mod events;
 mod monitors;
@@ -28,6 +29,7 @@ mod support;
 mod tasks;
 mod tenants;
 mod tx;
+mod webhooks;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
-    AdapterOrigin, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation, SavedResponse,
-    StoredPrediction, Support, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId, Timestamp,
+    AdapterOrigin, Example, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation,
+    SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId,
+    Timestamp,
 };
 use crate::store::{Added, Answering, Claim, Completion, EndNotice, Hint, Page, RequestTimes, Store, StoreError};
 
@@ -28,6 +29,10 @@ impl Store for SqlStore {
             Ok(())
         })
         .await
+    }
+
+    async fn now(&self) -> Answer<Timestamp> {
+        self.dialect.now(&mut *self.reader.acquire().await?).await
     }
 
     async fn create_tenant(&self, tenant: &Tenant) -> Answer<()> {
@@ -125,8 +130,35 @@ impl Store for SqlStore {
         .await
     }
 
-    async fn list_support(&self, tenant: TenantId, task: TaskId, page: Page<SupportId>) -> Answer<Vec<Support>> {
-        self.look(tenant, move |mut tx| Box::pin(async move { support::list(&mut tx, task, page).await })).await
+    async fn list_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        filter: &SupportFilter,
+        page: Page<SupportId>,
+    ) -> Answer<Vec<Support>> {
+        let filter = filter.clone();
+        self.look(tenant, move |mut tx| Box::pin(async move { support::list(&mut tx, task, filter, page).await })).await
+    }
+
+    async fn find_support(&self, tenant: TenantId, task: TaskId, id: SupportId) -> Answer<Option<Support>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { support::find(&mut tx, task, id).await })).await
+    }
+
+    async fn replace_support(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        before: &Support,
+        next: &Example,
+        labels: &[String],
+        now: Timestamp,
+    ) -> Answer<bool> {
+        let (before, next, labels) = (before.clone(), next.clone(), labels.to_vec());
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { support::replace(&mut tx, task, &before, &next, &labels, now).await })
+        })
+        .await
     }
 
     async fn load_support(&self, tenant: TenantId, task: TaskId) -> Answer<Vec<Support>> {

@@ -6,9 +6,9 @@ use sqlx::any::AnyRow;
 
 use super::page::Bounds;
 use super::row::{Fields, json};
-use super::tasks;
 use super::tx::TenantTx;
-use crate::domain::{Example, Kind, LabelCount, Support, SupportId, Target, TaskId, Timestamp};
+use super::{tasks, tenants};
+use crate::domain::{Example, Kind, LabelCount, Support, SupportFilter, SupportId, Target, TaskId, Timestamp};
 use crate::store::{Added, Page, StoreError};
 
 /// What to add to a task.
@@ -53,11 +53,7 @@ pub(super) async fn insert(tx: &mut TenantTx<'_>, task: TaskId, examples: &[Supp
 }
 
 async fn insert_one(tx: &mut TenantTx<'_>, task: TaskId, support: &Support) -> Result<bool, StoreError> {
-    let (label, value) = match &support.example.target {
-        Some(Target::Label(label)) => (Some(label.as_str()), None),
-        Some(Target::Value(value)) => (None, Some(json(value))),
-        None => (None, None),
-    };
+    let (label, value) = columns(support.example.target.as_ref());
     let done = sqlx::query(
         "INSERT INTO support (tenant_id, task_id, id, input, label, value, external_id, digest, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
@@ -74,6 +70,15 @@ async fn insert_one(tx: &mut TenantTx<'_>, task: TaskId, support: &Support) -> R
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// A target as two columns.
+fn columns(target: Option<&Target>) -> (Option<&str>, Option<String>) {
+    match target {
+        Some(Target::Label(label)) => (Some(label.as_str()), None),
+        Some(Target::Value(value)) => (None, Some(json(value))),
+        None => (None, None),
+    }
 }
 
 /// The example that stands in the way: equal in content, or else in name.
@@ -94,11 +99,14 @@ async fn find_equal(tx: &mut TenantTx<'_>, task: TaskId, example: &Example) -> R
 pub(super) async fn list(
     tx: &mut TenantTx<'_>,
     task: TaskId,
+    filter: SupportFilter,
     page: Page<SupportId>,
 ) -> Result<Vec<Support>, StoreError> {
     let bounds = Bounds::from(page);
+    // Neither may be an empty text, so that one stands for all.
     let rows = sqlx::query(
         "SELECT * FROM support WHERE tenant_id = $1 AND task_id = $2 AND (created_at, id) < ($3, $4) \
+         AND (label = $6 OR $6 = '') AND (external_id = $7 OR $7 = '') \
          ORDER BY created_at DESC, id DESC LIMIT $5",
     )
     .bind(tx.tenant())
@@ -106,9 +114,53 @@ pub(super) async fn list(
     .bind(bounds.created_at)
     .bind(bounds.id)
     .bind(bounds.limit)
+    .bind(filter.label.unwrap_or_default())
+    .bind(filter.external_id.unwrap_or_default())
     .fetch_all(&mut **tx)
     .await?;
     rows.iter().map(support).collect()
+}
+
+pub(super) async fn find(tx: &mut TenantTx<'_>, task: TaskId, id: SupportId) -> Result<Option<Support>, StoreError> {
+    let row = sqlx::query("SELECT * FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3")
+        .bind(tx.tenant())
+        .bind(task.to_string())
+        .bind(id.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map(|row| support(&row)).transpose()
+}
+
+pub(super) async fn replace(
+    tx: &mut TenantTx<'_>,
+    id: TaskId,
+    before: &Support,
+    next: &Example,
+    labels: &[String],
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let Some(mut task) = tasks::find_locked(tx, id).await? else { return Ok(false) };
+    if find(tx, id, before.id).await?.is_none_or(|found| found.tag() != before.tag()) {
+        return Err(StoreError::Conflict);
+    }
+    let (label, value) = columns(next.target.as_ref());
+    sqlx::query(
+        "UPDATE support SET label = $4, value = $5, external_id = $6, digest = $7 \
+         WHERE tenant_id = $1 AND task_id = $2 AND id = $3",
+    )
+    .bind(tx.tenant())
+    .bind(id.to_string())
+    .bind(before.id.to_string())
+    .bind(label)
+    .bind(value)
+    .bind(next.external_id.as_deref())
+    .bind(&next.digest)
+    .execute(&mut **tx)
+    .await
+    .map_err(|error| tenants::taken(error, "an equal example"))?;
+    tasks::add_labels(&mut task, labels);
+    tasks::save(tx, &mut task, now).await?;
+    Ok(true)
 }
 
 pub(super) async fn load(tx: &mut TenantTx<'_>, task: TaskId) -> Result<Vec<Support>, StoreError> {

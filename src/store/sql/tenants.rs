@@ -91,7 +91,8 @@ pub(super) async fn delete_key(tx: &mut TenantTx<'_>, id: KeyId) -> Result<bool,
     Ok(done.rows_affected() == 1)
 }
 
-fn taken(error: sqlx::Error, what: &'static str) -> StoreError {
+/// A fault of the database, or that something is there already.
+pub(super) fn taken(error: sqlx::Error, what: &'static str) -> StoreError {
     let is_taken = error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation);
     if is_taken { StoreError::Exists(what) } else { error.into() }
 }

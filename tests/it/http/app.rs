@@ -11,10 +11,11 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, header};
 use imprint::config::{HttpConfig, ServiceConfig, StoreConfig};
+use imprint::courier::{Courier, SystemResolver};
 use imprint::domain::{Clock, IdSource, Scope, SeededIds, Timestamp};
 use imprint::engine::Engine;
 use imprint::http;
-use imprint::service::{Runners, Service, keys};
+use imprint::service::{Relay, Runners, Service, keys};
 use imprint::store::{self, Store};
 use serde_json::Value;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -82,6 +83,7 @@ pub struct TestApp {
     ids: Arc<dyn IdSource>,
     database_url: String,
     _runners: Runners,
+    _relay: Relay,
     _folder: TempDir,
 }
 
@@ -106,12 +108,14 @@ impl TestApp {
             Arc::new(TestClock { millis: AtomicI64::new(1_795_459_260_000), is_broken: AtomicBool::new(false) });
         let ids: Arc<dyn IdSource> = Arc::new(SeededIds::new(settings.seed));
         let key = keys::create(&*store, &*clock, &*ids, "anna", Scope::Admin, None).await.unwrap().key;
+        let courier = Courier::new(&settings.service.webhooks, Arc::new(SystemResolver)).unwrap();
         let service = Service::new(store.clone(), settings.engine, clock.clone(), Arc::clone(&ids), settings.service);
         Self {
             router: http::app(service.clone(), settings.http, Arc::clone(&ids)),
             clock,
             key: key.reveal().to_owned(),
             _runners: Runners::start(&service),
+            _relay: Relay::start(&service, courier),
             service,
             store,
             ids,

@@ -28,6 +28,8 @@ async fn every_operation_of_the_document_is_served() {
         let concrete = path.replace("{name}", "plane").replace("{version}", "1").replace("{code}", "not_found");
         let concrete = concrete
             .replace("{task}", &format!("task_{}", "0".repeat(26)))
+            .replace("{webhook}", &format!("wh_{}", "0".repeat(26)))
+            .replace("{message}", &format!("msg_{}", "0".repeat(26)))
             .replace("{key}", &format!("key_{}", "0".repeat(26)))
             .replace("{support}", &format!("sup_{}", "0".repeat(26)))
             .replace("{adaptation}", &format!("adpt_{}", "0".repeat(26)));

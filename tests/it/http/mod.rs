@@ -24,3 +24,5 @@ mod tasks;
 mod tenants;
 mod texts;
 pub mod tiny_encoder;
+mod uploads;
+mod webhooks;

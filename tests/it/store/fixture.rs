@@ -179,6 +179,7 @@ impl Fixture {
         let mut raw = self.raw().await;
         sqlx::query("UPDATE adaptations SET not_before = 1").execute(&mut raw).await.unwrap();
         sqlx::query("UPDATE outbox SET taken_until = 1").execute(&mut raw).await.unwrap();
+        sqlx::query("UPDATE deliveries SET taken_until = 0, next_at = 0").execute(&mut raw).await.unwrap();
     }
 
     /// What an adaptation to `support_hash` leaves.

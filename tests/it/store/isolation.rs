@@ -1,6 +1,6 @@
 //! What belongs to another tenant is absent, in every call that names a tenant.
 
-use imprint::domain::TaskPatch;
+use imprint::domain::{SupportFilter, TaskPatch};
 
 use super::Fixture;
 use super::fixture::{MANY, first};
@@ -25,7 +25,9 @@ pub async fn another_tenant_sees_and_changes_nothing(fixture: &Fixture) {
     assert!(!store.delete_task(stranger, task).await.unwrap());
     assert_eq!(store.add_support(stranger, task, one, &["x".into()], MANY, now).await.unwrap(), None);
     assert_eq!(store.add_support(stranger, task, one, &[], 0, now).await.unwrap(), None);
-    assert_eq!(store.list_support(stranger, task, first(MANY)).await.unwrap(), []);
+    assert_eq!(store.list_support(stranger, task, &SupportFilter::default(), first(MANY)).await.unwrap(), []);
+    assert_eq!(store.find_support(stranger, task, support.id).await.unwrap(), None);
+    assert!(!store.replace_support(stranger, task, &support, &support.example, &[], now).await.unwrap());
     assert_eq!(store.load_support(stranger, task).await.unwrap(), []);
     assert_eq!(store.count_support(stranger, task).await.unwrap(), []);
     assert_eq!(store.support_len(stranger, task).await.unwrap(), 0);

@@ -18,6 +18,7 @@ mod row_level;
 mod support;
 mod tasks;
 mod tenants;
+mod webhooks;
 
 use fixture::Fixture;
 
@@ -113,6 +114,13 @@ stories! {
     monitors:
         a_monitor_is_shown_predictions_and_keeps_its_alerts,
         a_monitor_with_another_rule_begins_anew_and_goes_with_its_task;
+    webhooks:
+        a_webhook_reads_back_as_it_was_written,
+        a_tenant_has_no_more_webhooks_than_its_limit,
+        a_message_goes_once_to_those_who_want_it,
+        a_webhook_gets_one_delivery_after_the_other,
+        a_delivery_is_fenced_by_its_attempt_and_pauses,
+        a_webhook_that_takes_nothing_is_not_sent_to_any_more;
     isolation:
         another_tenant_sees_and_changes_nothing;
     model:

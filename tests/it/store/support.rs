@@ -1,6 +1,6 @@
 //! Labelled examples.
 
-use imprint::domain::{Input, Kind, LabelCount, Support, SupportId, Target};
+use imprint::domain::{Input, Kind, LabelCount, Support, SupportFilter, SupportId, Target};
 use imprint::store::{Added, Page, StoreError};
 
 use super::Fixture;
@@ -118,9 +118,10 @@ pub async fn pages_walk_all_examples_newest_first(fixture: &Fixture) {
         fixture.store.add_support(tenant, task, &[support], &[], MANY, fixture.now()).await.unwrap();
     }
 
-    let newest = fixture.store.list_support(tenant, task, first(3)).await.unwrap();
+    let newest = fixture.store.list_support(tenant, task, &SupportFilter::default(), first(3)).await.unwrap();
     let after = newest.last().map(|last| (last.created_at, last.id));
-    let rest = fixture.store.list_support(tenant, task, Page { after, limit: 3 }).await.unwrap();
+    let rest =
+        fixture.store.list_support(tenant, task, &SupportFilter::default(), Page { after, limit: 3 }).await.unwrap();
 
     let walked: Vec<SupportId> = newest.iter().chain(&rest).map(|support| support.id).collect();
     assert_eq!((newest.len(), walked), (3, ids));

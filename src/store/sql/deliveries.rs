@@ -1,0 +1,206 @@
+//! Deliveries: messages on their way to webhooks.
+//!
+//! As in the queue of adaptations, the attempt is counted when a delivery is taken up, and every later write names it.
+
+use std::time::Duration;
+
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
+
+use super::page::Bounds;
+use super::row::{Fields, number};
+use super::tx::{SystemTx, TenantTx};
+use super::webhooks;
+use crate::domain::{Delivery, DeliveryStatus, Message, MessageId, Timestamp, WebhookId};
+use crate::store::webhooks::{Attempted, Next, Parcel};
+use crate::store::{Page, StoreError};
+
+/// How long one that has ended is kept, in milliseconds: a week.
+const KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// The status by which the other side says that it wants nothing any more.
+const GONE: u16 = 410;
+
+pub(super) async fn insert(tx: &mut TenantTx<'_>, webhook: WebhookId, message: &Message) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO deliveries (tenant_id, webhook_id, message_id, topic, payload, status, created_at) \
+         VALUES ($1, $2, $3, $4, $5, 'pending', $6) ON CONFLICT DO NOTHING",
+    )
+    .bind(tx.tenant())
+    .bind(webhook.to_string())
+    .bind(message.id.to_string())
+    .bind(message.topic.name())
+    .bind(&message.payload)
+    .bind(message.created_at.millis())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn take(tx: &mut SystemTx<'_>, lease: Duration) -> Result<Option<Parcel>, StoreError> {
+    let now = tx.dialect().now(tx).await?;
+    let statement = format!(
+        "SELECT a.* FROM deliveries AS a WHERE a.status = 'pending' AND a.next_at <= $1 AND a.taken_until < $1 \
+         AND NOT EXISTS (SELECT 1 FROM deliveries AS o WHERE o.tenant_id = a.tenant_id \
+         AND o.webhook_id = a.webhook_id AND o.status = 'pending' AND o.taken_until >= $1) \
+         ORDER BY a.next_at, a.created_at, a.message_id LIMIT 1{}",
+        tx.dialect().lock_free_job
+    );
+    let row = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_optional(&mut **tx).await?;
+    let Some(row) = row else { return Ok(None) };
+    let fields = Fields { table: "deliveries", row: &row };
+    let (tenant, webhook_id): (String, String) = (fields.get("tenant_id")?, fields.get("webhook_id")?);
+    let message = message(&row)?;
+    sqlx::query(
+        "UPDATE deliveries SET attempt = attempt + 1, taken_until = $4 \
+         WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3",
+    )
+    .bind(&tenant)
+    .bind(&webhook_id)
+    .bind(message.id.to_string())
+    .bind(now.millis().saturating_add(number(lease.as_millis())))
+    .execute(&mut **tx)
+    .await?;
+    let found = sqlx::query("SELECT * FROM webhooks WHERE tenant_id = $1 AND id = $2")
+        .bind(&tenant)
+        .bind(&webhook_id)
+        .fetch_one(&mut **tx)
+        .await?;
+    let webhook = webhooks::webhook(&found)?;
+    let previous = webhook.previous.filter(|(_, until)| *until > now).map(|(secret, _)| secret);
+    Ok(Some(Parcel {
+        tenant: fields.parse("tenant_id")?,
+        webhook: webhook.id,
+        url: webhook.url,
+        secrets: [webhook.secret].into_iter().chain(previous).collect(),
+        message,
+        attempt: fields.number::<u32>("attempt")? + 1,
+    }))
+}
+
+pub(super) async fn note(tx: &mut TenantTx<'_>, parcel: &Parcel, attempted: &Attempted) -> Result<bool, StoreError> {
+    let now = tx.dialect().now(tx).await?;
+    let (status, next_at, finished_at) = match attempted.next {
+        Next::Delivered => (DeliveryStatus::Delivered, now.millis(), Some(now.millis())),
+        Next::Again(pause) => (DeliveryStatus::Pending, now.millis().saturating_add(number(pause.as_millis())), None),
+        Next::Dead => (DeliveryStatus::Dead, now.millis(), Some(now.millis())),
+    };
+    let done = sqlx::query(
+        "UPDATE deliveries SET status = $5, next_at = $6, taken_until = 0, answered = $7, error = $8, finished_at = $9 \
+         WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3 AND attempt = $4 AND status = 'pending'",
+    )
+    .bind(tx.tenant())
+    .bind(parcel.webhook.to_string())
+    .bind(parcel.message.id.to_string())
+    .bind(i64::from(parcel.attempt))
+    .bind(status.name())
+    .bind(next_at)
+    .bind(attempted.answered.map(i64::from))
+    .bind(attempted.error.as_deref())
+    .bind(finished_at)
+    .execute(&mut **tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if attempted.answered == Some(GONE) {
+        webhooks::disable(tx, parcel.webhook, "the receiver answered 410 Gone").await?;
+    } else if attempted.next == Next::Dead && !took_any_since(tx, parcel).await? {
+        webhooks::disable(tx, parcel.webhook, "the receiver took nothing in all attempts at a message").await?;
+    }
+    forget(tx, now).await?;
+    Ok(true)
+}
+
+async fn took_any_since(tx: &mut TenantTx<'_>, parcel: &Parcel) -> Result<bool, StoreError> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT COUNT(*) FROM deliveries WHERE tenant_id = $1 AND webhook_id = $2 AND status = 'delivered' \
+         AND finished_at >= $3",
+    )
+    .bind(tx.tenant())
+    .bind(parcel.webhook.to_string())
+    .bind(parcel.message.created_at.millis())
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(count > 0)
+}
+
+/// Forgets what ended long ago.
+async fn forget(tx: &mut TenantTx<'_>, now: Timestamp) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM deliveries WHERE tenant_id = $1 AND finished_at < $2")
+        .bind(tx.tenant())
+        .bind(now.millis() - KEPT_MS)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+pub(super) async fn list(
+    tx: &mut TenantTx<'_>,
+    webhook: WebhookId,
+    status: Option<DeliveryStatus>,
+    page: Page<MessageId>,
+) -> Result<Vec<Delivery>, StoreError> {
+    let bounds = Bounds::from(page);
+    let rows = sqlx::query(
+        "SELECT * FROM deliveries WHERE tenant_id = $1 AND webhook_id = $2 AND (created_at, message_id) < ($3, $4) \
+         AND (status = $5 OR $5 = '') ORDER BY created_at DESC, message_id DESC LIMIT $6",
+    )
+    .bind(tx.tenant())
+    .bind(webhook.to_string())
+    .bind(bounds.created_at)
+    .bind(bounds.id)
+    .bind(status.map_or("", DeliveryStatus::name))
+    .bind(bounds.limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter().map(delivery).collect()
+}
+
+pub(super) async fn again(
+    tx: &mut TenantTx<'_>,
+    webhook: WebhookId,
+    message: MessageId,
+) -> Result<Option<Delivery>, StoreError> {
+    sqlx::query(
+        "UPDATE deliveries SET status = 'pending', attempt = 0, next_at = 0, taken_until = 0, finished_at = NULL \
+         WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3 AND status <> 'pending'",
+    )
+    .bind(tx.tenant())
+    .bind(webhook.to_string())
+    .bind(message.to_string())
+    .execute(&mut **tx)
+    .await?;
+    let row = sqlx::query("SELECT * FROM deliveries WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3")
+        .bind(tx.tenant())
+        .bind(webhook.to_string())
+        .bind(message.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map(|row| delivery(&row)).transpose()
+}
+
+fn message(row: &AnyRow) -> Result<Message, StoreError> {
+    let fields = Fields { table: "deliveries", row };
+    Ok(Message {
+        id: fields.parse("message_id")?,
+        topic: fields.parse("topic")?,
+        payload: fields.get("payload")?,
+        created_at: fields.moment("created_at")?,
+    })
+}
+
+fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
+    let fields = Fields { table: "deliveries", row };
+    let status: DeliveryStatus = fields.parse("status")?;
+    let next_at = fields.moment("next_at")?;
+    Ok(Delivery {
+        message: message(row)?,
+        status,
+        attempt: fields.number("attempt")?,
+        answered: fields.number_if_any("answered")?,
+        error: fields.get("error")?,
+        next_at: (status == DeliveryStatus::Pending && next_at.millis() > 0).then_some(next_at),
+        finished_at: fields.moment_if_any("finished_at")?,
+    })
+}
