@@ -1,5 +1,6 @@
 //! `imprint serve`: the server.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,7 +75,9 @@ impl Serve {
         let relay = (self.role != Role::Api).then(|| Relay::start(&service, courier));
         if let Some(address) = self.http.admin_listen {
             let listener = TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?;
-            let admin = http::admin(move || metrics.render());
+            let token = self.http.admin_token_file.as_deref().map(read_token).transpose()?;
+            let operator = http::Operator::new(token.as_deref(), address);
+            let admin = http::admin(move || metrics.render(), operator, service.clone(), Arc::clone(&ids));
             // Until the very end: the last minutes are the ones that are asked about.
             let config = self.http.clone();
             tokio::spawn(async move { http::serve(listener, admin, &config, std::future::pending()).await });
@@ -128,6 +131,12 @@ impl Serve {
 
 fn ended(served: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), CliError> {
     served.map_err(std::io::Error::other).flatten().map_err(CliError::Serve)
+}
+
+fn read_token(path: &Path) -> Result<String, CliError> {
+    let failed = |reason: String| CliError::Usage(format!("--admin-token-file {}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    if text.trim().len() < 16 { Err(failed("a token has at least 16 characters".to_owned())) } else { Ok(text) }
 }
 
 /// Waits for SIGTERM or SIGINT.

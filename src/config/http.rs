@@ -1,6 +1,7 @@
 //! The listener's settings.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -14,6 +15,11 @@ pub struct HttpConfig {
     /// Address and port for the operator's eyes only, with `/metrics`; not opened by default.
     #[arg(long, env = "IMPRINT_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
+
+    /// File with the token that `/admin/v1` asks for. Without one, `/admin/v1` is there only on an address of this machine
+    /// alone.
+    #[arg(long, env = "IMPRINT_ADMIN_TOKEN_FILE")]
+    pub admin_token_file: Option<PathBuf>,
 
     /// Largest request body, in bytes.
     #[arg(long, env = "IMPRINT_MAX_BODY_BYTES", default_value_t = 16 << 20)]
@@ -67,6 +73,7 @@ impl Default for HttpConfig {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
+            admin_token_file: None,
             max_body_bytes: 16 << 20,
             max_upload_bytes: 256 << 20,
             max_requests: 512,

@@ -139,6 +139,10 @@ typed_id!(
     WebhookId, "wh"
 );
 typed_id!(
+    /// Something that somebody did.
+    AuditId, "aud"
+);
+typed_id!(
     /// Something to tell.
     MessageId, "msg"
 );

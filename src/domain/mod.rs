@@ -6,6 +6,7 @@
 //! Deliberately absent: I/O, async, tensors, the clock and the random source themselves (only the
 //! traits by which they are handed in).
 
+mod account;
 mod adaptation;
 mod adapter;
 mod base_model;
@@ -29,6 +30,7 @@ mod task;
 mod tenant;
 mod webhook;
 
+pub use account::{AuditEntry, Counted, Erasure, Holdings, Receipt, Usage};
 pub use adaptation::{Adaptation, AdaptationStatus, Failure, Promotion, Recipe};
 pub use adapter::{Adapter, AdapterBlob, AdapterOrigin};
 pub use base_model::{BaseModel, Figure, Limits, Manifest, Provenance};
@@ -39,7 +41,8 @@ pub use encoder::{EncoderRef, words};
 pub use evaluation::{Evaluation, Judged, LabelEvaluation};
 pub use event::{AdaptationEvent, AdaptationPhase, News};
 pub use id::{
-    AdaptationId, AdapterId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, SupportId, TaskId, TenantId, WebhookId,
+    AdaptationId, AdapterId, AuditId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, SupportId, TaskId,
+    TenantId, WebhookId,
 };
 pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};

@@ -58,6 +58,8 @@ pub struct Principal {
     pub tenant: TenantId,
     /// What it may do.
     pub scope: Scope,
+    /// The key that it was known by, where keys are asked for.
+    pub key: Option<KeyId>,
 }
 
 /// What is kept of an API key: never the secret itself.

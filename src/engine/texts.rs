@@ -108,6 +108,15 @@ fn cache(mib: u64) -> Cache<Key, Embedding> {
 }
 
 impl Engine {
+    /// Forgets the embeddings of texts.
+    pub async fn forget_texts(&self, texts: &[String]) {
+        for (_, reference) in &self.0.texts.tokenizers {
+            for text in texts {
+                self.0.texts.known.invalidate(&key(reference, text)).await;
+            }
+        }
+    }
+
     /// The embedding of each text by the encoder that `base` stands on.
     ///
     /// # Errors

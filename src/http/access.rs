@@ -1,17 +1,18 @@
 //! Who may do what: every request is let in here, or not at all.
 //!
 //! A route that is not listed as public needs a key, and one that is new needs more than to read: forgetting one closes
-//! it. Reading and asking need the scope `predict`; all that changes something needs `adapt`; keys and webhooks need `admin`.
+//! it. Reading and asking need the scope `predict`; all that changes something needs `adapt`; keys, webhooks, and all that is about everything of a tenant's need `admin`.
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::AppState;
 use super::extract::credential;
+use super::listen::Peer;
 use super::problem::Problem;
-use crate::domain::Scope;
+use super::{AppState, REQUEST_ID};
+use crate::domain::{AuditEntry, Principal, Scope, Usage};
 use crate::service::{Allowance, ServiceError};
 
 /// Routes that need no key.
@@ -30,8 +31,11 @@ const ASKING: [&str; 8] = [
     "/v2/models/{task}/versions/{version}/infer",
 ];
 
-/// What only a tenant's administrators see and change: who gets in, and what goes out.
-const ADMINISTERING: [&str; 2] = ["/v1/keys", "/v1/webhooks"];
+/// What only a tenant's administrators see and change: who gets in, what goes out, what was done, what is erased.
+const ADMINISTERING: [&str; 5] = ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/webhooks"];
+
+/// Longest text of a header that is noted, in characters.
+const LONGEST_CLAIM: usize = 200;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -55,20 +59,62 @@ pub async fn check(State(state): State<AppState>, mut request: Request, next: Ne
     let Some(route) = request.extensions().get::<MatchedPath>() else { return next.run(request).await };
     let Some(scope) = needed(request.method(), route.as_str()) else { return next.run(request).await };
     let caller = match state.service.authenticate(credential(request.headers())).await {
-        Ok(caller) if caller.scope >= scope => caller,
-        Ok(_) => return Problem::from(ServiceError::Forbidden { needed: scope }).into_response(),
+        Ok(caller) => caller,
         Err(error) => return Problem::from(error).into_response(),
     };
+    let deed = (scope > Scope::Predict && request.method() != Method::GET).then(|| Deed::of(&request));
+    if caller.scope < scope {
+        let refused = Problem::from(ServiceError::Forbidden { needed: scope }).into_response();
+        Deed::of(&request).note(&state, caller, refused.status()).await;
+        return refused;
+    }
     let (_place, allowance) = match state.service.admit(caller.tenant) {
         Ok(admitted) => admitted,
         Err(error) => return Problem::from(error).into_response(),
     };
+    state.service.meter(caller.tenant, Usage { requests: 1, ..Usage::default() });
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
+    if let Some(deed) = deed.filter(|_| response.status().is_success()) {
+        deed.note(&state, caller, response.status()).await;
+    }
     if let Some(allowance) = allowance {
         say(&allowance, &mut response);
     }
     response
+}
+
+/// What a request is about to do, for the audit log.
+struct Deed {
+    method: String,
+    path: String,
+    request_id: String,
+    peer: Option<String>,
+    forwarded_for: Option<String>,
+}
+
+impl Deed {
+    fn of(request: &Request) -> Self {
+        let header = |name: &str| {
+            let text = request.headers().get(name)?.to_str().ok()?;
+            Some(text.chars().take(LONGEST_CLAIM).collect())
+        };
+        Self {
+            method: request.method().to_string(),
+            path: request.uri().path().to_owned(),
+            request_id: header(REQUEST_ID.as_str()).unwrap_or_default(),
+            peer: request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_string()),
+            forwarded_for: header("x-forwarded-for"),
+        }
+    }
+
+    async fn note(self, state: &AppState, caller: Principal, status: StatusCode) {
+        let Self { method, path, request_id, peer, forwarded_for } = self;
+        let (key, status) = (caller.key, status.as_u16());
+        let entry =
+            |id, created_at| AuditEntry { id, key, method, path, status, request_id, peer, forwarded_for, created_at };
+        state.service.note_audit(caller.tenant, entry).await;
+    }
 }
 
 /// What is left of a tenant's requests (IETF draft `ratelimit-headers`).

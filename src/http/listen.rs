@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -32,6 +33,10 @@ const PING: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs
 /// Pause after the system gave no connection (too many open files, for one).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
+/// The other end of a request's connection, among its extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
 /// Serves until `shutdown`, then answers what is under way.
 pub async fn serve(
     listener: TcpListener,
@@ -47,9 +52,9 @@ pub async fn serve(
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((place, listener.accept().await?.0))
+            Ok::<_, io::Error>((place, listener.accept().await?))
         };
-        let (place, stream) = tokio::select! {
+        let (place, (stream, peer)) = tokio::select! {
             next = next => match next {
                 Ok(next) => next,
                 Err(error) => {
@@ -61,7 +66,7 @@ pub async fn serve(
             () = &mut shutdown => break,
         };
         let asked = Arc::new(AtomicBool::new(false));
-        let connection = connections.serve_connection(io(stream), service(app.clone(), Arc::clone(&asked)));
+        let connection = connections.serve_connection(io(stream), service(app.clone(), Arc::clone(&asked), Peer(peer)));
         let connection = under_way.watch(connection.into_owned());
         tokio::spawn(async move {
             let _place = place;
@@ -99,6 +104,7 @@ fn io(stream: TcpStream) -> TokioIo<TcpStream> {
 fn service(
     app: Router,
     asked: Arc<AtomicBool>,
+    peer: Peer,
 ) -> impl hyper::service::Service<
     axum::http::Request<Incoming>,
     Response = axum::response::Response,
@@ -106,7 +112,8 @@ fn service(
     Future: Send,
 > + Send
 + 'static {
-    service_fn(move |request: axum::http::Request<Incoming>| {
+    service_fn(move |mut request: axum::http::Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         asked.store(true, Ordering::Relaxed);
         app.clone().oneshot(request)
     })

@@ -1,13 +1,10 @@
-//! What is counted of each request, and the listener of the operator's own where it is read.
+//! What is counted of each request.
 
 use std::time::Instant;
 
-use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::header;
 use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::get;
 
 /// Counts a request and times it, by its route: never by what a caller may choose freely.
 pub async fn count(request: Request, next: Next) -> Response {
@@ -19,10 +16,4 @@ pub async fn count(request: Request, next: Next) -> Response {
     metrics::histogram!("imprint_http_request_duration_seconds", "route" => route)
         .record(started.elapsed().as_secs_f64());
     response
-}
-
-/// What the operator's listener serves: the metrics that `render` writes, in Prometheus' text format.
-pub fn admin(render: impl Fn() -> String + Clone + Send + Sync + 'static) -> Router {
-    let text = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-    Router::new().route("/metrics", get(move || async move { ([text], render()) }))
 }

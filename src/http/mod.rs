@@ -6,8 +6,10 @@
 //! Deliberately absent: business rules, SQL, tensors.
 
 mod access;
+mod admin;
 mod admission;
 mod events;
+mod export;
 mod extract;
 mod idempotency;
 mod listen;
@@ -40,8 +42,8 @@ use crate::config::HttpConfig;
 use crate::domain::{IdSource, hex};
 use crate::service::Service;
 
+pub use admin::{Operator, admin};
 pub use listen::serve;
-pub use measure::admin;
 pub use routes::openapi;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

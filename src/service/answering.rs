@@ -56,6 +56,11 @@ impl LastKnown {
     }
 
     /// Forgets all that is known of a task.
+    /// Forgets everything.
+    pub(super) fn forget_all(&self) {
+        self.0.invalidate_all();
+    }
+
     pub(super) async fn forget_task(&self, task: TaskId) {
         let of_task: Vec<Asked> = self.0.iter().map(|(asked, _)| *asked).filter(|asked| asked.1 == task).collect();
         for asked in of_task {

@@ -79,6 +79,16 @@ impl Service {
         add(&*self.store, &*self.clock, &*self.ids, tenant, scope, valid_for).await
     }
 
+    /// The tenant of that name, made if it is not there: for operators.
+    pub async fn create_tenant(&self, name: &str) -> Result<Tenant> {
+        find_or_create(&*self.store, &*self.clock, &*self.ids, name).await
+    }
+
+    /// Whether there is a tenant of that id: for operators, who name them.
+    pub async fn check_tenant(&self, tenant: TenantId) -> Result<()> {
+        if self.store.is_tenant(tenant).await? { Ok(()) } else { Err(ServiceError::NotFound("tenant")) }
+    }
+
     /// Keys of a tenant, newest first.
     pub async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyRecord>> {
         Ok(self.store.list_keys(tenant).await?)
@@ -118,7 +128,7 @@ impl Service {
                     found.map(|tenant| tenant.id)
                 };
                 let tenant = *self.open_tenant.get_or_try_init(find).await?;
-                Ok(Principal { tenant, scope: Scope::Admin })
+                Ok(Principal { tenant, scope: Scope::Admin, key: None })
             }
             Auth::Keys => {
                 let key = credential.and_then(ApiKey::parse).ok_or(ServiceError::Unauthenticated)?;
@@ -127,7 +137,7 @@ impl Service {
                 if has_ended || !key.matches(&record) {
                     return Err(ServiceError::Unauthenticated);
                 }
-                Ok(Principal { tenant: record.tenant, scope: record.scope })
+                Ok(Principal { tenant: record.tenant, scope: record.scope, key: Some(record.id) })
             }
         }
     }
@@ -161,7 +171,7 @@ async fn find_or_create(store: &dyn Store, clock: &dyn Clock, ids: &dyn IdSource
     if let Some(tenant) = store.find_tenant(name).await? {
         return Ok(tenant);
     }
-    check_name("tenant", name, "tenant")?;
+    check_name("tenant", name, "/name")?;
     let tenant = Tenant { id: TenantId::fresh(ids), name: name.to_owned(), created_at: clock.now() };
     match store.create_tenant(&tenant).await {
         Ok(()) => Ok(tenant),

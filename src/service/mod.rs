@@ -5,6 +5,7 @@
 //!
 //! Deliberately absent: HTTP, SQL, tensors.
 
+mod accounts;
 mod adaptations;
 mod adapters;
 mod allowances;
@@ -39,12 +40,14 @@ use crate::config::ServiceConfig;
 use crate::domain::{BaseModel, Clock, Fault, IdSource, KeyId, TenantId};
 use crate::engine::Engine;
 use crate::store::{Hint, Store};
+use accounts::Meter;
 use allowances::{Allowances, TenantLimits};
 use answering::LastKnown;
 use keys::HeldKey;
 use pace::Pace;
 use residency::Residency;
 
+pub use accounts::SignedReceipt;
 pub use adaptations::NewAdaptation;
 pub use adapters::{ImportAdapter, Verified};
 pub use allowances::{Allowance, Place};
@@ -91,6 +94,8 @@ pub struct Service {
     open_tenant: Arc<OnceCell<TenantId>>,
     hints: Arc<Hints>,
     pace: Arc<Pace>,
+    /// What tenants have had since it was stored last.
+    meter: Arc<Meter>,
     /// What tenants have of this process.
     allowances: Arc<Allowances>,
     /// Whether the server is told to stop.
@@ -162,6 +167,7 @@ impl Service {
             open_tenant: Arc::default(),
             hints: Arc::default(),
             pace: Arc::default(),
+            meter: Arc::default(),
             allowances: Arc::default(),
             stopping: watch::Sender::new(false),
             is_leaving: Arc::default(),
@@ -211,5 +217,6 @@ impl Service {
     /// Takes no more work for the engine, answers what waits.
     pub async fn drain(&self) {
         self.engine.drain().await;
+        self.flush_usage().await;
     }
 }

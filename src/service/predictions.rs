@@ -9,7 +9,7 @@ use super::tasks::check_kind;
 use super::{Given, GivenExample, Result, Service};
 use crate::domain::{
     Adapter, BaseModel, Calibration, Evaluation, Example, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality,
-    Recipe, Rows, Target, Task, TaskId, TenantId, argmax, probabilities,
+    Recipe, Rows, Target, Task, TaskId, TenantId, Usage, argmax, probabilities,
 };
 use crate::engine::{Lane, Origin};
 
@@ -212,6 +212,7 @@ impl Service {
         let outputs = self.engine.predict(origin, &base.manifest.name, blob, query).await?;
         let calibration = adapter.quality.as_ref().and_then(|quality| quality.calibration.as_ref());
         let predictions = self.answers(task.kind, &outputs, &adapter.labels, calibration, style);
+        self.meter(tenant, Usage { predictions: predictions.len() as u64, ..Usage::default() });
         Ok(Predicted { version: adapter.version, base: base.clone(), predictions, is_remembered: false })
     }
 
@@ -240,6 +241,9 @@ impl Service {
         let judge = |held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels, &order);
         let quality = adapted.leave_one_out.and_then(judge);
         let calibration = quality.as_ref().and_then(|quality| quality.calibration.as_ref());
+        let compute_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let predictions = outputs.rows().count() as u64;
+        self.meter(tenant, Usage { requests: 0, predictions, adaptations: 1, compute_ms });
         Ok(AdaptPredicted {
             base: base.clone(),
             support_hash: hash,

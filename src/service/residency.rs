@@ -70,6 +70,14 @@ impl Residency {
         self.report();
     }
 
+    /// Frees the bytes of these.
+    pub(super) async fn forget(&self, ids: &[AdapterId]) {
+        for id in ids {
+            self.0.invalidate(id).await;
+        }
+        self.report();
+    }
+
     /// Frees the bytes of a task's adapters.
     pub(super) async fn forget_task(&self, task: TaskId) {
         let of_task = self.0.iter().filter(|(_, held)| held.0 == task).map(|(id, _)| *id);

@@ -12,7 +12,8 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Quality, SupportId, Timestamp,
+    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Quality, SupportId, TenantId,
+    Timestamp, Usage,
 };
 use crate::engine::{Adapted, EngineError, Origin};
 use crate::store::{Claim, Completion, Hint};
@@ -49,6 +50,7 @@ impl Runners {
         let mut messengers = JoinSet::new();
         messengers.spawn(tell(service.clone()));
         messengers.spawn(hear(service.clone()));
+        messengers.spawn(count(service.clone()));
         Self { stop, running, _messengers: messengers }
     }
 
@@ -70,6 +72,14 @@ async fn tell(service: Service) {
             debug!(%error, "other processes could not be told to look");
         }
         sleep(HINT_PAUSE).await;
+    }
+}
+
+/// Stores what was counted, every now and then.
+async fn count(service: Service) {
+    loop {
+        sleep(super::accounts::FLUSH).await;
+        service.flush_usage().await;
     }
 }
 
@@ -158,7 +168,7 @@ impl Service {
             Ok(Some(adaptation)) => {
                 self.keep_at_hand(&claim, &adaptation, made).await;
                 metrics::counter!("imprint_adaptations_total", "status" => adaptation.status.name()).increment(1);
-                self.note_pace(&adaptation);
+                self.note_pace(claim.tenant, &adaptation);
                 info!(status = adaptation.status.name(), "adaptation ended");
             }
             Ok(None) => info!("the job was called off or taken over; its result is discarded"),
@@ -179,9 +189,11 @@ impl Service {
         }
     }
 
-    fn note_pace(&self, ended: &Adaptation) {
+    fn note_pace(&self, tenant: TenantId, ended: &Adaptation) {
         let Some((started, finished)) = ended.started_at.zip(ended.finished_at) else { return };
         let since = |moment: Timestamp| Duration::from_millis(finished.millis().abs_diff(moment.millis()));
+        let compute_ms = finished.millis().abs_diff(started.millis());
+        self.meter(tenant, Usage { adaptations: 1, compute_ms, ..Usage::default() });
         let (run, turnaround) = (since(started), since(ended.created_at));
         let wait = turnaround.saturating_sub(run);
         metrics::histogram!("imprint_adaptation_seconds", "phase" => "run").record(run.as_secs_f64());

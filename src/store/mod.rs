@@ -7,6 +7,7 @@
 //!
 //! Deliberately absent: tensors, HTTP, the application's clock in leases (they are on the database's clock).
 
+pub mod accounts;
 pub mod monitors;
 mod sql;
 pub mod webhooks;
@@ -79,6 +80,14 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
+}
+
+impl StoreError {
+    /// Whether a row could not be written because what it belongs to is gone.
+    pub fn is_of_nobody(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+    }
 }
 
 /// A page of a keyset-ordered list: newest first, rows that come after `after`.
@@ -217,7 +226,7 @@ async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
 
 /// Everything that is remembered.
 #[async_trait]
-pub trait Store: monitors::MonitorStore + webhooks::WebhookStore + Send + Sync {
+pub trait Store: accounts::AccountStore + monitors::MonitorStore + webhooks::WebhookStore + Send + Sync {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), StoreError>;
 

@@ -59,7 +59,7 @@ struct LimitsBody {
     get, path = "/v1/whoami", tag = "server",
     responses((status = 200, body = WhoamiBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
 )]
-async fn whoami(Extension(Principal { tenant, scope }): Extension<Principal>) -> Json<WhoamiBody> {
+async fn whoami(Extension(Principal { tenant, scope, .. }): Extension<Principal>) -> Json<WhoamiBody> {
     Json(WhoamiBody { tenant, scope })
 }
 

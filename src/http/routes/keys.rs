@@ -26,18 +26,18 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// A key to make.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateKeyBody {
+pub struct CreateKeyBody {
     /// What it may do: `predict` (read and ask), `adapt` (change things, too) or `admin` (make keys, too).
     #[schema(value_type = String, example = "predict", pattern = "^(predict|adapt|admin)$")]
-    scope: Scope,
+    pub scope: Scope,
     /// How long it is valid, in seconds; for ever by default.
     #[schema(minimum = 1)]
-    expires_in_s: Option<u32>,
+    pub expires_in_s: Option<u32>,
 }
 
 /// A key, without its secret.
 #[derive(Debug, Serialize, ToSchema)]
-struct KeyBody {
+pub struct KeyBody {
     /// Its id: the public half.
     #[schema(value_type = String, example = "key_0123456789abcdefghjkmnpqrs")]
     id: KeyId,
@@ -56,7 +56,7 @@ struct KeyBody {
 
 /// A key that was just made.
 #[derive(Debug, Serialize, ToSchema)]
-struct KeyMadeBody {
+pub struct KeyMadeBody {
     /// The whole key: it is shown now and never again.
     secret: String,
     /// The key.
@@ -117,9 +117,9 @@ async fn revoke_key(
 /// How to rotate a key.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct RotateKeyBody {
+pub struct RotateKeyBody {
     /// How long the old key stays valid beside the new one, in seconds.
-    overlap_s: u32,
+    pub overlap_s: u32,
 }
 
 impl Default for RotateKeyBody {

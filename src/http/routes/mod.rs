@@ -14,7 +14,8 @@ mod docs;
 mod feedback;
 mod health;
 mod inference;
-mod keys;
+pub mod keys;
+pub mod ledger;
 mod monitors;
 mod predictions;
 mod problems;
@@ -53,6 +54,7 @@ use crate::domain::{AdaptationId, KeyId, MessageId, MonitorId, SupportId, TaskId
         (name = "base models", description = "What tasks adapt"),
         (name = "compatibility", description = "For clients that were written for others"),
         (name = "webhooks", description = "Being told, by signed messages"),
+        (name = "account", description = "What you had, what was done, what is erased"),
         (name = "server", description = "This server")
     )
 )]
@@ -69,6 +71,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(adapters::router())
         .merge(webhooks::router())
         .merge(base_models::router())
+        .merge(ledger::router())
         .merge(account::router())
         .merge(keys::router())
         .merge(classify::router())

@@ -10,10 +10,12 @@
 //! Deliberately absent: compile-time checked statements, which know one database only. The stories in `tests/it/store`
 //! run every statement on both.
 
+mod accounts;
 mod adaptations;
 mod adapters;
 mod deliveries;
 mod dialect;
+mod erasures;
 mod events;
 mod monitors;
 mod outbox;

@@ -2,10 +2,11 @@
 
 use sqlx::any::AnyRow;
 
+use super::page::Bounds;
 use super::row::Fields;
 use super::tx::{SystemTx, TenantTx};
-use crate::domain::{KeyId, KeyRecord, Tenant, Timestamp};
-use crate::store::StoreError;
+use crate::domain::{KeyId, KeyRecord, Tenant, TenantId, Timestamp};
+use crate::store::{Page, StoreError};
 
 pub(super) async fn create(tx: &mut SystemTx<'_>, tenant: &Tenant) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO tenants (id, name, created_at) VALUES ($1, $2, $3)")
@@ -24,6 +25,27 @@ pub(super) async fn find(tx: &mut SystemTx<'_>, name: &str) -> Result<Option<Ten
         .fetch_optional(&mut **tx)
         .await?;
     row.map(|row| tenant(&row)).transpose()
+}
+
+/// All of them, newest first.
+pub(super) async fn list(tx: &mut SystemTx<'_>, page: Page<TenantId>) -> Result<Vec<Tenant>, StoreError> {
+    let bounds = Bounds::from(page);
+    let rows = sqlx::query(
+        "SELECT id, name, created_at FROM tenants WHERE (created_at, id) < ($1, $2) \
+         ORDER BY created_at DESC, id DESC LIMIT $3",
+    )
+    .bind(bounds.created_at)
+    .bind(bounds.id)
+    .bind(bounds.limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter().map(tenant).collect()
+}
+
+/// Whether there is one of that id.
+pub(super) async fn is_there(tx: &mut TenantTx<'_>) -> Result<bool, StoreError> {
+    let row = sqlx::query("SELECT id FROM tenants WHERE id = $1").bind(tx.tenant()).fetch_optional(&mut **tx).await?;
+    Ok(row.is_some())
 }
 
 /// Makes calls that count a tenant's things wait for each other. A tenant that is not there is

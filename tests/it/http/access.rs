@@ -44,6 +44,7 @@ fn body(id: &str) -> Value {
         "compare" => json!({"versions": [1, 1], "query": query}),
         "create_key" => json!({"scope": "predict"}),
         "create_task" => task(),
+        "erase" => json!({"scope": "task", "task": format!("task_{}", "0".repeat(26))}),
         "create_webhook" => json!({"url": "https://example.com/"}),
         "import_adapter" => json!({"weights": "AAAA", "labels": []}),
         "infer" | "infer_version" => {
@@ -58,7 +59,7 @@ fn body(id: &str) -> Value {
 
 /// Who gets in and what goes out is for administrators alone.
 fn is_administering(path: &str) -> bool {
-    ["/v1/keys", "/v1/webhooks"].iter().any(|place| path.starts_with(place))
+    ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/webhooks"].iter().any(|place| path.starts_with(place))
 }
 
 fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {
@@ -161,9 +162,9 @@ async fn to_another_tenant_every_operation_answers_byte_for_byte_as_if_nothing_w
     let mut matched = Vec::new();
 
     for operation in operations() {
-        let owns =
-            ["{task}", "{adaptation}", "{support}", "{key}", "{monitor}", "{webhook}"]
-                .iter().any(|id| operation.path.contains(id));
+        let owns = ["{task}", "{adaptation}", "{support}", "{key}", "{monitor}", "{webhook}"]
+            .iter()
+            .any(|id| operation.path.contains(id));
         if owns {
             let hidden = ask(&app, &operation, Some(&stranger), &ids).await;
             let absent = ask(&app, &operation, Some(&stranger), &nobodys()).await;

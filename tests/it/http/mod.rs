@@ -1,6 +1,7 @@
 //! The HTTP API over everything below it, with the real engine and a real database.
 
 mod access;
+mod accounts;
 mod adaptations;
 mod adapters;
 mod app;

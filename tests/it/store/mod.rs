@@ -5,6 +5,7 @@
 
 mod adapters;
 mod cancellation;
+mod erasures;
 mod fixture;
 mod interleavings;
 mod isolation;
@@ -53,7 +54,14 @@ stories! {
     tenants:
         a_tenant_is_found_by_its_name,
         a_name_is_given_once,
-        a_key_is_found_by_its_public_half;
+        a_key_is_found_by_its_public_half,
+        usage_adds_up_by_day_and_tenants_have_their_own,
+        what_was_done_is_listed_newest_first,
+        the_key_for_receipts_is_one,
+        tenants_are_listed_for_operators;
+    erasures:
+        an_example_takes_with_it_what_may_have_been_made_of_it,
+        a_task_and_a_tenant_leave_nothing;
     tasks:
         a_task_reads_back_as_it_was_written,
         pages_walk_all_tasks_newest_first,

@@ -1,6 +1,6 @@
 //! Tenants and keys.
 
-use imprint::domain::{ApiKey, KeyRecord, Scope, Tenant, TenantId};
+use imprint::domain::{ApiKey, AuditEntry, AuditId, Holdings, KeyId, KeyRecord, Scope, Tenant, TenantId, Usage};
 use imprint::store::StoreError;
 
 use super::Fixture;
@@ -36,4 +36,65 @@ pub async fn a_key_is_found_by_its_public_half(fixture: &Fixture) {
     assert!(found == record && key.matches(&found));
     assert_eq!(fixture.store.find_key(other.id()).await.unwrap(), None);
     assert!(matches!(fixture.store.create_key(&record).await, Err(StoreError::Exists(_))));
+}
+
+pub async fn usage_adds_up_by_day_and_tenants_have_their_own(fixture: &Fixture) {
+    let (owner, stranger) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
+    let some = Usage { requests: 1, predictions: 2, adaptations: 3, compute_ms: 4 };
+
+    for day in [7, 7, 9] {
+        fixture.store.add_usage(owner, day, some).await.unwrap();
+    }
+
+    let twice = Usage { requests: 2, predictions: 4, adaptations: 6, compute_ms: 8 };
+    assert_eq!(fixture.store.list_usage(owner, 0, 100).await.unwrap(), [(7, twice), (9, some)]);
+    assert_eq!(fixture.store.list_usage(owner, 8, 8).await.unwrap(), []);
+    assert_eq!(fixture.store.list_usage(stranger, 0, 100).await.unwrap(), []);
+    let task = fixture.task(owner).await.id;
+    fixture.adapt(owner, task, "h1").await;
+    let held = fixture.store.holdings(owner).await.unwrap();
+    assert_eq!((held.tasks, held.adapters, held.adapter_bytes, held.support), (1, 1, 2, 0));
+    assert_eq!(fixture.store.holdings(stranger).await.unwrap(), Holdings::default());
+}
+
+pub async fn what_was_done_is_listed_newest_first(fixture: &Fixture) {
+    let (owner, stranger) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
+    let entry = |path: &str| AuditEntry {
+        id: AuditId::fresh(fixture.ids()),
+        key: Some(KeyId::fresh(fixture.ids())),
+        method: "DELETE".to_owned(),
+        path: path.to_owned(),
+        status: 204,
+        request_id: "req_1".to_owned(),
+        peer: None,
+        forwarded_for: Some("1.2.3.4".to_owned()),
+        created_at: fixture.now(),
+    };
+    let (first, second) = (entry("/a"), AuditEntry { key: None, ..entry("/b") });
+
+    for done in [&first, &second] {
+        fixture.store.add_audit(owner, done).await.unwrap();
+    }
+
+    assert_eq!(fixture.store.list_audit(owner, super::fixture::first(9)).await.unwrap(), [second, first]);
+    assert_eq!(fixture.store.list_audit(stranger, super::fixture::first(9)).await.unwrap(), []);
+}
+
+pub async fn the_key_for_receipts_is_one(fixture: &Fixture) {
+    let seed = |byte| fixture.store.signing_seed("receipts", [byte; 32], fixture.now());
+
+    assert_eq!(seed(1).await.unwrap(), [1; 32]);
+    assert_eq!(seed(2).await.unwrap(), [1; 32]);
+}
+
+pub async fn tenants_are_listed_for_operators(fixture: &Fixture) {
+    let (zoo, museum) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
+
+    let page = fixture.store.list_tenants(super::fixture::first(1)).await.unwrap();
+    let after = page.last().map(|tenant| (tenant.created_at, tenant.id));
+    let rest = fixture.store.list_tenants(imprint::store::Page { after, limit: 9 }).await.unwrap();
+
+    assert_eq!((page[0].id, rest.len(), rest[0].id), (museum, 1, zoo));
+    assert!(fixture.store.is_tenant(zoo).await.unwrap());
+    assert!(!fixture.store.is_tenant(TenantId::fresh(fixture.ids())).await.unwrap());
 }

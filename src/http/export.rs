@@ -1,0 +1,179 @@
+//! Everything of a tenant's as lines of JSON, read a page at a time while it is sent.
+
+use std::collections::VecDeque;
+
+use axum::body::Bytes;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures_util::stream::{Stream, try_unfold};
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::domain::{SupportFilter, TaskId, TenantId};
+use crate::service::{Page, Result, Service};
+
+/// Rows that are read at a time.
+const A_PAGE: usize = 100;
+
+/// What is still to be written.
+enum Part {
+    /// Tasks after this one.
+    Tasks(Option<(crate::domain::Timestamp, TaskId)>),
+    Support(TaskId, Option<(crate::domain::Timestamp, crate::domain::SupportId)>),
+    Adaptations(TaskId, Option<(crate::domain::Timestamp, crate::domain::AdaptationId)>),
+    /// Versions below this one.
+    Adapters(TaskId, Option<u32>),
+    Account,
+    End,
+}
+
+struct Exporter {
+    service: Service,
+    tenant: TenantId,
+    /// The next is the last.
+    parts: Vec<Part>,
+    lines: VecDeque<Value>,
+    written: u64,
+}
+
+/// The lines. One that cannot be read breaks the stream off, so that nobody takes a part for the whole.
+pub fn lines(service: Service, tenant: TenantId) -> impl Stream<Item = std::result::Result<Bytes, std::io::Error>> {
+    let parts = vec![Part::End, Part::Account, Part::Tasks(None)];
+    let first = json!({"object": "export", "tenant": tenant, "format": 1});
+    let exporter = Exporter { service, tenant, parts, lines: [first].into(), written: 0 };
+    try_unfold(exporter, |mut exporter| async move {
+        while exporter.lines.is_empty() {
+            let Some(part) = exporter.parts.pop() else { return Ok(None) };
+            if let Err(error) = exporter.write(part).await {
+                warn!(%error, "an export broke off");
+                return Err(std::io::Error::other("the export broke off"));
+            }
+        }
+        let Some(line) = exporter.lines.pop_front() else { return Ok(None) };
+        exporter.written += 1;
+        Ok(Some((Bytes::from(format!("{line}\n")), exporter)))
+    })
+}
+
+impl Exporter {
+    async fn write(&mut self, part: Part) -> Result<()> {
+        match part {
+            Part::Tasks(after) => self.tasks(after).await,
+            Part::Support(task, after) => self.support(task, after).await,
+            Part::Adaptations(task, after) => self.adaptations(task, after).await,
+            Part::Adapters(task, before) => self.adapters(task, before).await,
+            Part::Account => self.account().await,
+            Part::End => {
+                self.lines.push_back(json!({"object": "end", "lines": self.written}));
+                Ok(())
+            }
+        }
+    }
+
+    async fn tasks(&mut self, after: Option<(crate::domain::Timestamp, TaskId)>) -> Result<()> {
+        // One at a time: what belongs to it comes after it.
+        let page = self.service.list_tasks(self.tenant, None, Page { after, limit: 1 }).await?;
+        let Some(task) = page.into_iter().next() else { return Ok(()) };
+        self.parts.push(Part::Tasks(Some((task.created_at, task.id))));
+        self.parts.push(Part::Adapters(task.id, None));
+        self.parts.push(Part::Adaptations(task.id, None));
+        self.parts.push(Part::Support(task.id, None));
+        self.lines.push_back(json!({
+            "object": "task", "id": task.id, "name": task.name, "kind": task.kind, "base_model": task.base_model,
+            "labels": task.labels, "metadata": task.metadata, "settings": task.settings,
+            "active_version": task.active_version, "created_at": task.created_at, "updated_at": task.updated_at,
+        }));
+        Ok(())
+    }
+
+    async fn support(
+        &mut self,
+        task: TaskId,
+        after: Option<(crate::domain::Timestamp, crate::domain::SupportId)>,
+    ) -> Result<()> {
+        let page = Page { after, limit: A_PAGE };
+        let rows = self.service.list_support(self.tenant, task, &SupportFilter::default(), page).await?;
+        if let Some(last) = rows.last().filter(|_| rows.len() == A_PAGE) {
+            self.parts.push(Part::Support(task, Some((last.created_at, last.id))));
+        }
+        self.lines.extend(rows.into_iter().map(|row| {
+            json!({
+                "object": "support", "task": task, "id": row.id, "input": row.example.input,
+                "target": row.example.target, "external_id": row.example.external_id, "created_at": row.created_at,
+            })
+        }));
+        Ok(())
+    }
+
+    async fn adaptations(
+        &mut self,
+        task: TaskId,
+        after: Option<(crate::domain::Timestamp, crate::domain::AdaptationId)>,
+    ) -> Result<()> {
+        let page = Page { after, limit: A_PAGE };
+        let rows = self.service.list_adaptations(self.tenant, Some(task), None, page).await?;
+        if let Some(last) = rows.last().filter(|_| rows.len() == A_PAGE) {
+            self.parts.push(Part::Adaptations(task, Some((last.created_at, last.id))));
+        }
+        self.lines.extend(rows.into_iter().map(|row| {
+            json!({
+                "object": "adaptation", "task": task, "id": row.id, "recipe": row.recipe, "status": row.status,
+                "version": row.version, "error": row.failure, "created_at": row.created_at,
+                "finished_at": row.finished_at,
+            })
+        }));
+        Ok(())
+    }
+
+    async fn adapters(&mut self, task: TaskId, before: Option<u32>) -> Result<()> {
+        // One at a time: each brings its weights.
+        let rows = self.service.list_adapters(self.tenant, task, before, 1).await?;
+        let Some(adapter) = rows.into_iter().next() else { return Ok(()) };
+        self.parts.push(Part::Adapters(task, Some(adapter.version)));
+        let weights = self.service.adapter_weights(self.tenant, task, adapter.version).await?;
+        self.lines.push_back(json!({
+            "object": "adapter", "task": task, "id": adapter.id, "version": adapter.version,
+            "base_model": adapter.base_model, "base_sha256": adapter.base_sha256, "support_hash": adapter.support_hash,
+            "recipe": adapter.recipe, "labels": adapter.labels, "sha256": adapter.sha256, "quality": adapter.quality,
+            "created_at": adapter.created_at, "weights": STANDARD.encode(weights.bytes()),
+        }));
+        Ok(())
+    }
+
+    async fn account(&mut self) -> Result<()> {
+        for key in self.service.list_keys(self.tenant).await? {
+            self.lines.push_back(json!({
+                "object": "key", "id": key.id, "scope": key.scope, "created_at": key.created_at,
+                "expires_at": key.expires_at,
+            }));
+        }
+        for webhook in self.service.list_webhooks(self.tenant).await? {
+            self.lines.push_back(json!({
+                "object": "webhook", "id": webhook.id, "url": webhook.url, "topics": webhook.topics,
+                "enabled": webhook.is_enabled, "created_at": webhook.created_at,
+            }));
+        }
+        let (days, _) = self.service.usage(self.tenant, 0..=self.service.today()).await?;
+        for (day, usage) in days {
+            self.lines.push_back(json!({
+                "object": "usage", "day": day, "requests": usage.requests, "predictions": usage.predictions,
+                "adaptations": usage.adaptations, "compute_ms": usage.compute_ms,
+            }));
+        }
+        let mut after = None;
+        loop {
+            let rows = self.service.list_audit(self.tenant, Page { after, limit: A_PAGE }).await?;
+            after = rows.last().map(|row| (row.created_at, row.id));
+            let is_last = rows.len() < A_PAGE;
+            self.lines.extend(rows.into_iter().map(|row| {
+                json!({
+                    "object": "audit.entry", "id": row.id, "key": row.key, "method": row.method, "path": row.path,
+                    "status": row.status, "created_at": row.created_at,
+                })
+            }));
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+}

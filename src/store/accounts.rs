@@ -1,0 +1,45 @@
+//! What is remembered of tenants themselves: usage, what was done, what was erased.
+
+use async_trait::async_trait;
+
+use super::{Page, StoreError};
+use crate::domain::{AdapterId, AuditEntry, AuditId, Counted, Erasure, Holdings, Tenant, TenantId, Timestamp, Usage};
+
+/// What an erasure did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// What was removed.
+    pub removed: Counted,
+    /// What was found of it afterwards, in a transaction of its own.
+    pub remaining: Counted,
+    /// Adapters that are gone: caches have to forget them.
+    pub adapters: Vec<AdapterId>,
+    /// Texts that are gone, for the same reason.
+    pub texts: Vec<String>,
+}
+
+/// Accounts of tenants.
+#[async_trait]
+pub trait AccountStore {
+    /// Adds to a day's usage. `day` counts from 1970.
+    async fn add_usage(&self, tenant: TenantId, day: i64, usage: Usage) -> Result<(), StoreError>;
+    /// Usage from one day to another, both included, oldest first; days without any are left out.
+    async fn list_usage(&self, tenant: TenantId, from: i64, to: i64) -> Result<Vec<(i64, Usage)>, StoreError>;
+    /// What a tenant has in the store.
+    async fn holdings(&self, tenant: TenantId) -> Result<Holdings, StoreError>;
+
+    /// Notes what somebody did.
+    async fn add_audit(&self, tenant: TenantId, entry: &AuditEntry) -> Result<(), StoreError>;
+    /// What was done to a tenant's things, newest first.
+    async fn list_audit(&self, tenant: TenantId, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError>;
+
+    /// Removes something for good, and looks for it afterwards; `None` if it is not there.
+    async fn erase(&self, tenant: TenantId, what: Erasure) -> Result<Option<Erased>, StoreError>;
+    /// The seed of that name; `fresh` from now on, if there is none.
+    async fn signing_seed(&self, name: &str, fresh: [u8; 32], now: Timestamp) -> Result<[u8; 32], StoreError>;
+
+    /// Whether there is a tenant of that id.
+    async fn is_tenant(&self, tenant: TenantId) -> Result<bool, StoreError>;
+    /// All tenants, newest first: for operators.
+    async fn list_tenants(&self, page: Page<TenantId>) -> Result<Vec<Tenant>, StoreError>;
+}

@@ -1,0 +1,206 @@
+//! Usage, audit, tenants.
+
+use async_trait::async_trait;
+use sqlx::any::AnyRow;
+
+use super::dialect::Access;
+use super::page::Bounds;
+use super::row::{Fields, number};
+use super::tx::{Scope, TenantTx};
+use super::{SqlStore, erasures, tenants};
+use crate::domain::{AuditEntry, AuditId, Erasure, Holdings, Tenant, TenantId, Timestamp, Usage, hex};
+use crate::store::accounts::{AccountStore, Erased};
+use crate::store::{Page, StoreError};
+
+type Answer<T> = Result<T, StoreError>;
+
+#[async_trait]
+impl AccountStore for SqlStore {
+    async fn add_usage(&self, tenant: TenantId, day: i64, usage: Usage) -> Answer<()> {
+        self.change(tenant, move |mut tx| Box::pin(async move { add_usage(&mut tx, day, usage).await })).await
+    }
+
+    async fn list_usage(&self, tenant: TenantId, from: i64, to: i64) -> Answer<Vec<(i64, Usage)>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { list_usage(&mut tx, from, to).await })).await
+    }
+
+    async fn holdings(&self, tenant: TenantId) -> Answer<Holdings> {
+        self.look(tenant, move |mut tx| Box::pin(async move { holdings(&mut tx).await })).await
+    }
+
+    async fn add_audit(&self, tenant: TenantId, entry: &AuditEntry) -> Answer<()> {
+        let entry = entry.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { add_audit(&mut tx, &entry).await })).await
+    }
+
+    async fn list_audit(&self, tenant: TenantId, page: Page<AuditId>) -> Answer<Vec<AuditEntry>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { list_audit(&mut tx, page).await })).await
+    }
+
+    async fn erase(&self, tenant: TenantId, what: Erasure) -> Answer<Option<Erased>> {
+        let erased =
+            self.change(tenant, move |mut tx| Box::pin(async move { erasures::erase(&mut tx, what).await })).await?;
+        let Some((mut erased, traces)) = erased else { return Ok(None) };
+        erased.remaining =
+            self.look(tenant, move |mut tx| Box::pin(async move { erasures::count(&mut tx, &traces).await })).await?;
+        Ok(Some(erased))
+    }
+
+    async fn signing_seed(&self, name: &str, fresh: [u8; 32], now: Timestamp) -> Answer<[u8; 32]> {
+        let name = name.to_owned();
+        self.across(Access::Write, Scope::Keys, move |mut tx| {
+            Box::pin(async move {
+                sqlx::query(
+                    "INSERT INTO signing_keys (name, seed, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+                )
+                .bind(&name)
+                .bind(hex(&fresh))
+                .bind(now.millis())
+                .execute(&mut *tx)
+                .await?;
+                let row = sqlx::query("SELECT seed FROM signing_keys WHERE name = $1")
+                    .bind(&name)
+                    .fetch_one(&mut *tx)
+                    .await?;
+                seed(&Fields { table: "signing_keys", row: &row })
+            })
+        })
+        .await
+    }
+
+    async fn is_tenant(&self, tenant: TenantId) -> Answer<bool> {
+        self.look(tenant, |mut tx| Box::pin(async move { tenants::is_there(&mut tx).await })).await
+    }
+
+    async fn list_tenants(&self, page: Page<TenantId>) -> Answer<Vec<Tenant>> {
+        self.across(Access::Read, Scope::Keys, move |mut tx| {
+            Box::pin(async move { tenants::list(&mut tx, page).await })
+        })
+        .await
+    }
+}
+
+fn seed(fields: &Fields<'_>) -> Answer<[u8; 32]> {
+    let text: &str = fields.get("seed")?;
+    let mut seed = [0; 32];
+    if text.len() != 64 {
+        return Err(fields.unreadable("seed", "it has not 64 digits"));
+    }
+    for (place, byte) in seed.iter_mut().enumerate() {
+        let digits = text.get(2 * place..2 * place + 2).unwrap_or_default();
+        *byte = u8::from_str_radix(digits, 16).map_err(|error| fields.unreadable("seed", error))?;
+    }
+    Ok(seed)
+}
+
+async fn add_usage(tx: &mut TenantTx<'_>, day: i64, usage: Usage) -> Answer<()> {
+    sqlx::query(
+        "INSERT INTO usage (tenant_id, day, requests, predictions, adaptations, compute_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, day) DO UPDATE SET \
+         requests = usage.requests + excluded.requests, predictions = usage.predictions + excluded.predictions, \
+         adaptations = usage.adaptations + excluded.adaptations, compute_ms = usage.compute_ms + excluded.compute_ms",
+    )
+    .bind(tx.tenant())
+    .bind(day)
+    .bind(number(usage.requests))
+    .bind(number(usage.predictions))
+    .bind(number(usage.adaptations))
+    .bind(number(usage.compute_ms))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn list_usage(tx: &mut TenantTx<'_>, from: i64, to: i64) -> Answer<Vec<(i64, Usage)>> {
+    let rows = sqlx::query("SELECT * FROM usage WHERE tenant_id = $1 AND day BETWEEN $2 AND $3 ORDER BY day")
+        .bind(tx.tenant())
+        .bind(from)
+        .bind(to)
+        .fetch_all(&mut **tx)
+        .await?;
+    let usage = |row: &AnyRow| {
+        let fields = Fields { table: "usage", row };
+        let usage = Usage {
+            requests: fields.number("requests")?,
+            predictions: fields.number("predictions")?,
+            adaptations: fields.number("adaptations")?,
+            compute_ms: fields.number("compute_ms")?,
+        };
+        Ok((fields.get("day")?, usage))
+    };
+    rows.iter().map(usage).collect()
+}
+
+async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
+    let row = sqlx::query(
+        "SELECT (SELECT COUNT(*) FROM tasks WHERE tenant_id = $1) AS tasks, \
+         (SELECT COUNT(*) FROM support WHERE tenant_id = $1) AS support, \
+         (SELECT COUNT(*) FROM adaptations WHERE tenant_id = $1) AS adaptations, \
+         (SELECT COUNT(*) FROM adapters WHERE tenant_id = $1) AS adapters, \
+         (SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM adapters WHERE tenant_id = $1) AS adapter_bytes, \
+         (SELECT COUNT(*) FROM predictions WHERE tenant_id = $1) AS predictions",
+    )
+    .bind(tx.tenant())
+    .fetch_one(&mut **tx)
+    .await?;
+    let fields = Fields { table: "holdings", row: &row };
+    Ok(Holdings {
+        tasks: fields.number("tasks")?,
+        support: fields.number("support")?,
+        adaptations: fields.number("adaptations")?,
+        adapters: fields.number("adapters")?,
+        adapter_bytes: fields.number("adapter_bytes")?,
+        predictions: fields.number("predictions")?,
+    })
+}
+
+async fn add_audit(tx: &mut TenantTx<'_>, entry: &AuditEntry) -> Answer<()> {
+    sqlx::query(
+        "INSERT INTO audit (tenant_id, id, key_id, method, path, status, request_id, peer, forwarded_for, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(tx.tenant())
+    .bind(entry.id.to_string())
+    .bind(entry.key.map(|key| key.to_string()))
+    .bind(&entry.method)
+    .bind(&entry.path)
+    .bind(i64::from(entry.status))
+    .bind(&entry.request_id)
+    .bind(entry.peer.as_deref())
+    .bind(entry.forwarded_for.as_deref())
+    .bind(entry.created_at.millis())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn list_audit(tx: &mut TenantTx<'_>, page: Page<AuditId>) -> Answer<Vec<AuditEntry>> {
+    let bounds = Bounds::from(page);
+    let rows = sqlx::query(
+        "SELECT * FROM audit WHERE tenant_id = $1 AND (created_at, id) < ($2, $3) \
+         ORDER BY created_at DESC, id DESC LIMIT $4",
+    )
+    .bind(tx.tenant())
+    .bind(bounds.created_at)
+    .bind(bounds.id)
+    .bind(bounds.limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter().map(entry).collect()
+}
+
+fn entry(row: &AnyRow) -> Answer<AuditEntry> {
+    let fields = Fields { table: "audit", row };
+    let key: Option<String> = fields.get("key_id")?;
+    Ok(AuditEntry {
+        id: fields.parse("id")?,
+        key: key.map(|key| key.parse()).transpose().map_err(|error| fields.unreadable("key_id", error))?,
+        method: fields.get("method")?,
+        path: fields.get("path")?,
+        status: fields.number("status")?,
+        request_id: fields.get("request_id")?,
+        peer: fields.get("peer")?,
+        forwarded_for: fields.get("forwarded_for")?,
+        created_at: fields.moment("created_at")?,
+    })
+}

@@ -1,0 +1,241 @@
+//! Erasing: what goes, and looking for it afterwards.
+//!
+//! An adapter does not list its examples, so an example takes with it every version that was made since it came, and
+//! the adaptations that made them. Answers that are kept for repeated requests may quote what was sent: those of the
+//! task's paths go, too.
+
+use super::row::Fields;
+use super::tasks;
+use super::tx::TenantTx;
+use crate::domain::{AdapterId, Counted, Erasure, Input, SupportId, TaskId, Timestamp};
+use crate::store::StoreError;
+use crate::store::accounts::Erased;
+
+/// By what a thing that was erased would be found again.
+pub(super) enum Traces {
+    /// An example, its input as it was stored, and the moment it came.
+    Example { task: TaskId, support: SupportId, input: String, since: Timestamp, latest: Option<u32> },
+    /// Everything of a task.
+    Task(TaskId),
+    /// Everything of the tenant.
+    Tenant,
+}
+
+pub(super) async fn erase(tx: &mut TenantTx<'_>, what: Erasure) -> Result<Option<(Erased, Traces)>, StoreError> {
+    let traces = match what {
+        Erasure::Example(task, support) => {
+            let Some(traces) = example(tx, task, support).await? else { return Ok(None) };
+            traces
+        }
+        Erasure::Task(task) => {
+            if tasks::find_locked(tx, task).await?.is_none() {
+                return Ok(None);
+            }
+            Traces::Task(task)
+        }
+        Erasure::Tenant => Traces::Tenant,
+    };
+    let removed = count(tx, &traces).await?;
+    let (adapters, texts) = (adapters(tx, &traces).await?, texts(tx, &traces).await?);
+    remove(tx, &traces).await?;
+    Ok(Some((Erased { removed, remaining: Counted::default(), adapters, texts }, traces)))
+}
+
+async fn example(tx: &mut TenantTx<'_>, id: TaskId, support: SupportId) -> Result<Option<Traces>, StoreError> {
+    let Some(task) = tasks::find_locked(tx, id).await? else { return Ok(None) };
+    let row = sqlx::query("SELECT input, created_at FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3")
+        .bind(tx.tenant())
+        .bind(id.to_string())
+        .bind(support.to_string())
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let fields = Fields { table: "support", row: &row };
+    let (input, since) = (fields.get("input")?, fields.moment("created_at")?);
+    Ok(Some(Traces::Example { task: id, support, input, since, latest: task.latest_version }))
+}
+
+/// The conditions by which rows of each table are found, on `$2` (task or nothing), `$3` (example), `$4` (its input),
+/// `$5` (since when) and `$6` (the latest version then).
+struct Conditions {
+    support: &'static str,
+    adapters: &'static str,
+    adaptations: &'static str,
+    predictions: &'static str,
+    requests: &'static str,
+    tasks: &'static str,
+    keys: &'static str,
+    webhooks: &'static str,
+}
+
+const ALL: &str = "$2 = $2 AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6";
+const NONE: &str = "$2 <> $2 AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6";
+const OF_TASK: &str = "task_id = $2 AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6";
+
+const EXAMPLE: Conditions = Conditions {
+    support: "task_id = $2 AND id = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
+    adapters: "task_id = $2 AND created_at >= $5 AND version <= $6 AND support_hash <> 'imported' AND $3 = $3 AND $4 = $4",
+    adaptations: "task_id = $2 AND created_at >= $5 AND finished_at IS NOT NULL AND version <= $6 AND $3 = $3 AND $4 = $4",
+    predictions: "task_id = $2 AND input = $4 AND $3 = $3 AND $5 = $5 AND $6 = $6",
+    requests: "path LIKE '/v1/tasks/' || $2 || '%' AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
+    tasks: NONE,
+    keys: NONE,
+    webhooks: NONE,
+};
+
+const TASK: Conditions = Conditions {
+    support: OF_TASK,
+    adapters: OF_TASK,
+    adaptations: OF_TASK,
+    predictions: OF_TASK,
+    requests: EXAMPLE.requests,
+    tasks: "id = $2 AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
+    keys: NONE,
+    webhooks: NONE,
+};
+
+const TENANT: Conditions = Conditions {
+    support: ALL,
+    adapters: ALL,
+    adaptations: ALL,
+    predictions: ALL,
+    requests: ALL,
+    tasks: ALL,
+    keys: ALL,
+    webhooks: ALL,
+};
+
+impl Traces {
+    fn conditions(&self) -> &'static Conditions {
+        match self {
+            Self::Example { .. } => &EXAMPLE,
+            Self::Task(_) => &TASK,
+            Self::Tenant => &TENANT,
+        }
+    }
+
+    /// `$2` to `$6`.
+    fn values(&self) -> (String, String, &str, i64, i64) {
+        match self {
+            Self::Example { task, support, input, since, latest } => {
+                (task.to_string(), support.to_string(), input, since.millis(), latest.map_or(0, i64::from))
+            }
+            Self::Task(task) => (task.to_string(), String::new(), "", 0, 0),
+            Self::Tenant => (String::new(), String::new(), "", 0, 0),
+        }
+    }
+}
+
+pub(super) async fn count(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Counted, StoreError> {
+    let conditions = traces.conditions();
+    Ok(Counted {
+        support: count_in(tx, "support", conditions.support, traces).await?,
+        adapters: count_in(tx, "adapters", conditions.adapters, traces).await?,
+        adaptations: count_in(tx, "adaptations", conditions.adaptations, traces).await?,
+        predictions: count_in(tx, "predictions", conditions.predictions, traces).await?,
+        requests: count_in(tx, "requests", conditions.requests, traces).await?,
+        tasks: count_in(tx, "tasks", conditions.tasks, traces).await?,
+        keys: count_in(tx, "keys", conditions.keys, traces).await?,
+        webhooks: count_in(tx, "webhooks", conditions.webhooks, traces).await?,
+    })
+}
+
+async fn count_in(tx: &mut TenantTx<'_>, table: &str, condition: &str, traces: &Traces) -> Result<u64, StoreError> {
+    let statement = format!("SELECT COUNT(*) FROM {table} WHERE tenant_id = $1 AND {condition}");
+    let (task, support, input, since, latest) = traces.values();
+    let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+        .bind(tx.tenant())
+        .bind(task)
+        .bind(support)
+        .bind(input)
+        .bind(since)
+        .bind(latest)
+        .fetch_one(&mut **tx)
+        .await?;
+    Ok(count.unsigned_abs())
+}
+
+async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError> {
+    let conditions = traces.conditions();
+    for (table, condition) in [
+        ("predictions", conditions.predictions),
+        ("requests", conditions.requests),
+        ("adaptations", conditions.adaptations),
+        ("adapters", conditions.adapters),
+        ("support", conditions.support),
+        ("tasks", conditions.tasks),
+    ] {
+        let statement = format!("DELETE FROM {table} WHERE tenant_id = $1 AND {condition}");
+        let (task, support, input, since, latest) = traces.values();
+        sqlx::query(sqlx::AssertSqlSafe(statement))
+            .bind(tx.tenant())
+            .bind(task)
+            .bind(support)
+            .bind(input)
+            .bind(since)
+            .bind(latest)
+            .execute(&mut **tx)
+            .await?;
+    }
+    match traces {
+        Traces::Example { task, .. } => settle_active(tx, *task).await,
+        Traces::Task(_) => Ok(()),
+        Traces::Tenant => {
+            // All that is left goes with it, by its foreign keys.
+            sqlx::query("DELETE FROM tenants WHERE id = $1").bind(tx.tenant()).execute(&mut **tx).await?;
+            Ok(())
+        }
+    }
+}
+
+/// The task answers with what is left of its versions, if anything; numbers are not given again.
+async fn settle_active(tx: &mut TenantTx<'_>, id: TaskId) -> Result<(), StoreError> {
+    let Some(mut task) = tasks::find_locked(tx, id).await? else { return Ok(()) };
+    let left: Option<i64> = sqlx::query_scalar(
+        "SELECT version FROM promotions WHERE tenant_id = $1 AND task_id = $2 AND undone_at IS NULL \
+         ORDER BY place DESC LIMIT 1",
+    )
+    .bind(tx.tenant())
+    .bind(id.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    task.active_version = left.and_then(|version| u32::try_from(version).ok());
+    let now = tx.dialect().now(tx).await?;
+    tasks::save(tx, &mut task, now).await
+}
+
+async fn adapters(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<AdapterId>, StoreError> {
+    let statement = format!("SELECT id FROM adapters WHERE tenant_id = $1 AND {}", traces.conditions().adapters);
+    let (task, support, input, since, latest) = traces.values();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(tx.tenant())
+        .bind(task)
+        .bind(support)
+        .bind(input)
+        .bind(since)
+        .bind(latest)
+        .fetch_all(&mut **tx)
+        .await?;
+    rows.iter().map(|row| Fields { table: "adapters", row }.parse("id")).collect()
+}
+
+async fn texts(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<String>, StoreError> {
+    let statement = format!("SELECT input FROM support WHERE tenant_id = $1 AND {}", traces.conditions().support);
+    let (task, support, input, since, latest) = traces.values();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
+        .bind(tx.tenant())
+        .bind(task)
+        .bind(support)
+        .bind(input)
+        .bind(since)
+        .bind(latest)
+        .fetch_all(&mut **tx)
+        .await?;
+    let mut texts = Vec::new();
+    for row in &rows {
+        if let Input::Text(text) = (Fields { table: "support", row }).json("input")? {
+            texts.push(text);
+        }
+    }
+    Ok(texts)
+}

@@ -1,0 +1,186 @@
+//! What a tenant had, what was done to its things, taking them all away, and having them erased.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use imprint::domain::{Scope, SystemIds};
+use imprint::http::{Operator, admin};
+use ring::signature::{ED25519, UnparsedPublicKey};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::app::{Settings, TestApp};
+use super::samples::each;
+
+fn bytes(hex: &Value) -> Vec<u8> {
+    let hex = hex.as_str().unwrap();
+    (0..hex.len() / 2).map(|place| u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).unwrap()).collect()
+}
+
+/// Whether a receipt is signed with the key that it names, and says what is beside it.
+fn is_genuine(receipt: &Value) -> bool {
+    let signed = receipt["signed"].as_str().unwrap();
+    let key = UnparsedPublicKey::new(&ED25519, bytes(&receipt["public_key"]));
+    let said: Value = serde_json::from_str(signed).unwrap();
+    key.verify(signed.as_bytes(), &bytes(&receipt["signature"])).is_ok()
+        && said["removed"] == receipt["removed"]
+        && said["remaining"] == receipt["remaining"]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn usage_counts_what_was_had() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    app.adapt(&task).await;
+    app.post(&format!("{task}/predict"), json!({"query": [[1, 2], [3, 4]]})).await.ok(200);
+    app.post("/v1/adapt-predict", super::samples::adapt_predict()).await.ok(200);
+
+    let usage = app.get("/v1/usage").await.ok(200);
+
+    let day = &usage["days"][0];
+    assert!(day["requests"].as_u64().unwrap() >= 4, "{usage}");
+    assert_eq!(day["adaptations"], 2, "{usage}");
+    assert!(day["predictions"].as_u64().unwrap() >= 3, "{usage}");
+    assert_eq!((&usage["stored"]["tasks"], &usage["stored"]["support"]), (&json!(1), &json!(4)));
+    assert!(usage["stored"]["adapter_bytes"].as_u64().unwrap() > 100, "{usage}");
+    assert_eq!(app.get("/v1/usage?from=1970-01-01&to=1970-01-02").await.ok(200)["days"], json!([]));
+    app.get("/v1/usage?from=yesterday").await.problem(400, "invalid_query");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_and_what_was_not_allowed_is_noted() {
+    let app = TestApp::with(Settings::idle()).await;
+    let reader = app.key_with("anna", Scope::Predict, None).await;
+    let task = app.task().await;
+    app.get(&task).await.ok(200);
+    let refused = app.call("DELETE", &task).key(&reader).header("x-forwarded-for", "203.0.113.7").send().await;
+    refused.problem(403, "insufficient_scope");
+    app.call("DELETE", &task).header("x-request-id", "mine").send().await.ok(204);
+    app.delete(&task).await.problem(404, "not_found");
+
+    let audit = app.get("/v1/audit").await.ok(200);
+
+    let methods: Vec<_> = each(&audit, "method").into_iter().zip(each(&audit, "status")).collect();
+    assert_eq!(methods, [(json!("DELETE"), json!(204)), (json!("DELETE"), json!(403)), (json!("POST"), json!(201))]);
+    assert_eq!((&audit["data"][0]["path"], &audit["data"][0]["request_id"]), (&json!(task), &json!("mine")));
+    assert_eq!(audit["data"][1]["forwarded_for"], "203.0.113.7");
+    assert_ne!(audit["data"][0]["key"], audit["data"][1]["key"]);
+    app.call("GET", "/v1/audit").key(&reader).send().await.problem(403, "insufficient_scope");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_example_is_gone_from_adapters_and_the_receipt_is_signed() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    let id = task.trim_start_matches("/v1/tasks/").to_owned();
+    assert_eq!(app.adapt(&task).await, 1);
+    let before = app.post(&format!("{task}/predict"), json!({"query": [[1, 2]]})).await.ok(200);
+    let secret = app.add(&task, [9.0, 9.0], "low").await["ids"][0].clone();
+    assert_eq!(app.adapt(&task).await, 2);
+
+    let body = json!({"scope": "example", "task": id, "support": secret});
+    let receipt = app.post("/v1/erase", body.clone()).await.ok(200);
+
+    assert!(is_genuine(&receipt), "{receipt}");
+    let forged = receipt["signed"].as_str().unwrap().replace("\"support\":1", "\"support\":2");
+    assert!(!is_genuine(&super::samples::with(receipt.clone(), "/signed", json!(forged))));
+    assert_eq!((&receipt["removed"]["support"], &receipt["removed"]["adapters"]), (&json!(1), &json!(1)));
+    assert!(receipt["remaining"].as_object().unwrap().values().all(|count| *count == json!(0)), "{receipt}");
+    app.get(&format!("{task}/adapters/2")).await.problem(404, "not_found");
+    app.post("/v1/erase", body).await.problem(404, "not_found");
+    // What is left is adapted again: it is what there was before, bit for bit.
+    let again = receipt["adaptation"].as_str().unwrap().to_owned();
+    while app.get(&format!("/v1/adaptations/{again}")).await.ok(200)["status"] != "succeeded" {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let after = app.post(&format!("{task}/predict"), json!({"query": [[1, 2]]})).await.ok(200);
+    assert_eq!(after["predictions"][0]["scores"], before["predictions"][0]["scores"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_tenant_is_nobody() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    app.adapt(&task).await;
+    let berta = app.key_of("berta").await;
+
+    let receipt = app.post("/v1/erase", json!({"scope": "tenant"})).await.ok(200);
+
+    assert!(is_genuine(&receipt), "{receipt}");
+    assert_eq!((&receipt["removed"]["tasks"], &receipt["removed"]["keys"]), (&json!(1), &json!(1)));
+    app.get("/v1/tasks").await.problem(401, "unauthenticated");
+    assert_eq!(app.stored().await, [0, 0, 0, 0]);
+    app.call("GET", "/v1/tasks").key(&berta).send().await.ok(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_has_everything_and_an_end() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    app.adapt(&task).await;
+    app.task().await;
+
+    let answer = app.get("/v1/export").await;
+
+    assert_eq!((answer.status, answer.header("content-type")), (200, "application/x-ndjson"));
+    let lines: Vec<Value> = answer
+        .body
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    let count = |object: &str| lines.iter().filter(|line| line["object"] == object).count();
+    assert_eq!((count("task"), count("support"), count("adaptation"), count("adapter")), (2, 8, 1, 1));
+    assert!(count("key") == 1 && count("audit.entry") == 3 && count("usage") >= 1, "{lines:?}");
+    let adapter = lines.iter().find(|line| line["object"] == "adapter").unwrap();
+    let weights = app.get(&format!("{task}/adapters/1/weights")).await.body;
+    assert_eq!(adapter["weights"], super::samples::base64(&weights));
+    let end = lines.last().unwrap();
+    assert_eq!((&end["object"], end["lines"].as_u64().unwrap()), (&json!("end"), lines.len() as u64 - 1));
+}
+
+async fn operate(router: &Router, method: &str, path: &str, token: Option<&str>, body: Value) -> (u16, Value) {
+    let mut request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    if let Some(token) = token {
+        request = request.header("authorization", format!("Bearer {token}"));
+    }
+    let answer = router.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
+    let status = answer.status().as_u16();
+    let bytes = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_make_tenants_and_keys_with_their_token_alone() {
+    let app = TestApp::with(Settings::idle()).await;
+    let anywhere: SocketAddr = "0.0.0.0:9000".parse().unwrap();
+    let local: SocketAddr = "127.0.0.1:9000".parse().unwrap();
+    assert!(Operator::new(None, anywhere).is_none() && Operator::new(None, local).is_some());
+    let operator = Operator::new(Some("a token of some length\n"), anywhere);
+    let router = admin(|| "metrics".to_owned(), operator, app.service.clone(), Arc::new(SystemIds));
+    let closed = admin(|| "metrics".to_owned(), None, app.service.clone(), Arc::new(SystemIds));
+    let token = Some("a token of some length");
+
+    for wrong in [None, Some(""), Some("another"), Some(&app.key[..])] {
+        let (status, problem) = operate(&router, "GET", "/admin/v1/tenants", wrong, json!({})).await;
+        assert_eq!((status, &problem["code"]), (401, &json!("unauthenticated")), "{wrong:?}");
+    }
+    assert_eq!(operate(&closed, "GET", "/admin/v1/tenants", token, json!({})).await.0, 404);
+    let (status, tenant) = operate(&router, "POST", "/admin/v1/tenants", token, json!({"name": "carla"})).await;
+    assert_eq!((status, &tenant["name"]), (201, &json!("carla")));
+    let place = format!("/admin/v1/tenants/{}", tenant["id"].as_str().unwrap());
+    let (status, made) = operate(&router, "POST", &format!("{place}/keys"), token, json!({"scope": "adapt"})).await;
+    assert_eq!(status, 201, "{made}");
+    let secret = made["secret"].as_str().unwrap();
+    app.call("GET", "/v1/whoami").key(secret).send().await.ok(200);
+    let (_, list) = operate(&router, "GET", "/admin/v1/tenants", token, json!({})).await;
+    assert_eq!(each(&list, "name"), ["carla", "anna"]);
+    let (status, receipt) = operate(&router, "DELETE", &place, token, json!({})).await;
+    assert!(status == 200 && is_genuine(&receipt), "{receipt}");
+    app.call("GET", "/v1/whoami").key(secret).send().await.problem(401, "unauthenticated");
+    assert_eq!(operate(&router, "DELETE", &place, token, json!({})).await.0, 404);
+    assert_eq!(operate(&router, "POST", &format!("{place}/keys"), token, json!({"scope": "adapt"})).await.0, 404);
+}
