@@ -53,8 +53,8 @@ pub(super) fn step(
 
     let taught = if apart(model) {
         let alone = |model: &mut Model, index: u64| {
-            let index = usize::try_from(index).unwrap_or(usize::MAX); // one of the episodes
-            teach(model, &episodes[index..][..1], progress)
+            let place = usize::try_from(index).expect("a place in a vector");
+            teach(model, &episodes[place..=place], progress)
         };
         mean(in_order(episodes.len() as u64, threads, &|_| (), copies(model)?, alone)?)?
     } else {
