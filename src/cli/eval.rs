@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tch::Device;
 
+use super::curve::Curve;
 use super::sources::{SourceFlags, tuning_of};
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Recipe};
@@ -83,6 +84,11 @@ pub struct Eval {
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 
+    /// Draws the loss after each inner step, beside SGD and Adam from the same θ with step sizes tuned on the validation
+    /// split, as a PNG (gradient steps on every parameter).
+    #[arg(long, value_name = "FILE")]
+    curve: Option<PathBuf>,
+
     /// Sends the same episodes through a running server's adapt-predict, too, and compares.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
@@ -150,6 +156,11 @@ impl Eval {
         for setting in &settings {
             setting.check().map_err(CliError::Usage)?;
             tasks.check(self.split, &self.spec(setting)).map_err(crate::trainer::TrainError::from)?;
+        }
+        if let (Some(path), Some(setting)) = (&self.curve, settings.first()) {
+            let (spec, seed, episodes) = (self.spec(setting), self.seed, self.episodes);
+            let (split, steps, threads) = (self.split, self.steps, super::threads(self.threads));
+            return Curve { tasks: &*tasks, split, spec, seed, episodes, steps, threads }.run(&model, path);
         }
         let lines = settings
             .into_iter()

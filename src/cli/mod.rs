@@ -3,6 +3,7 @@
 //! Deliberately absent: business rules. A command reads its flags, puts the layers together and runs them.
 
 mod bench;
+mod curve;
 mod doctor;
 mod eval;
 mod health;

@@ -66,7 +66,38 @@ pub fn scores(
     save(size, path, |pixels| draw_scores(trials, settings, score_name, shown, size, pixels))
 }
 
-/// Lets `draw` paint a white picture and writes it as a PNG.
+/// Losses after 0, 1, 2, … steps, a line for each name.
+pub fn losses(curves: &[(String, Vec<f64>)], path: &Path) -> Result<(), CliError> {
+    save((2 * PANEL, HEIGHT), path, |pixels| draw_losses(curves, pixels))
+}
+
+fn draw_losses(curves: &[(String, Vec<f64>)], pixels: &mut [u8]) -> Drawn {
+    let root = BitMapBackend::with_buffer(pixels, (2 * PANEL, HEIGHT)).into_drawing_area();
+    root.fill(&WHITE)?;
+    let all = || curves.iter().flat_map(|(_, losses)| losses.iter().copied()).filter(|loss| *loss > 0.0);
+    let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
+    let steps = curves.iter().map(|(_, losses)| losses.len()).max().unwrap_or(1);
+    let mut builder = ChartBuilder::on(&root);
+    builder.margin(12).x_label_area_size(44).y_label_area_size(64);
+    let mut chart = builder.build_cartesian_2d(0..steps.max(2) - 1, (low * 0.8..high * 1.25).log_scale())?;
+    chart.configure_mesh().x_desc("inner steps").y_desc("query loss").label_style(("sans-serif", 14)).draw()?;
+    for ((name, losses), color) in curves.iter().zip([RED, BLUE, BLACK]) {
+        let style = color.stroke_width(2);
+        chart
+            .draw_series(LineSeries::new(losses.iter().copied().enumerate(), style))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 22, y)], style));
+    }
+    chart
+        .configure_series_labels()
+        .background_style(WHITE.mix(0.85))
+        .border_style(RGBColor(200, 200, 200))
+        .label_font(("sans-serif", 14))
+        .draw()?;
+    root.present()?;
+    Ok(())
+}
+
 /// Requests a second, and latencies in milliseconds, against the number of tenants: `[tenants, per second, p50, p99]`.
 pub fn throughput(points: &[[f64; 4]], path: &Path) -> Result<(), CliError> {
     save((2 * PANEL, HEIGHT), path, |pixels| draw_throughput(points, pixels))
@@ -95,6 +126,7 @@ fn draw_throughput(points: &[[f64; 4]], pixels: &mut [u8]) -> Drawn {
     Ok(())
 }
 
+/// Lets `draw` paint a white picture and writes it as a PNG.
 fn save(size: (u32, u32), path: &Path, draw: impl FnOnce(&mut [u8]) -> Drawn) -> Result<(), CliError> {
     // A font that is registered already is the same one.
     let _ = register_font("sans-serif", FontStyle::Normal, FONT);

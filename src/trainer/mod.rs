@@ -14,6 +14,7 @@
 
 mod checkpoint;
 mod config;
+mod descent;
 mod measure;
 mod outer;
 mod run;
@@ -22,6 +23,7 @@ pub mod search;
 use std::path::PathBuf;
 
 pub use config::{EpisodeRange, TrainConfig, ValidationConfig};
+pub use descent::Descent;
 pub use measure::{Measurement, in_order};
 pub use run::{Begin, Finished, Observer, Run, StepReport, Stop, ValidationReport};
 

@@ -24,6 +24,7 @@
 mod anil;
 mod cavia;
 mod closed_form;
+mod descent;
 mod experts;
 mod fine_tune;
 mod inner;
@@ -36,6 +37,7 @@ mod protonet;
 mod r2d2;
 mod reptile;
 
+pub use descent::{Steps, descent};
 pub(super) use experts::side_by_side;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
