@@ -143,7 +143,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .get(2)
         .map_or_else(|| Ok(std::thread::available_parallelism().map_or(1, usize::from)), |text| text.parse())?;
     let config: TrainConfig = toml::from_str(&training_file(bench))?;
-    let sources = Sources { data: Path::new(""), encoders: Path::new(""), progress: &|_, _| {} };
+    let (data, encoders) = (Path::new(""), Path::new(""));
+    let sources = Sources { data, encoders, tuning: None, progress: &|_, _| {} };
     let tasks: Box<dyn TaskDistribution> = match bench {
         "conv4" => Box::new(Noise),
         "sinusoid" => task::open(&config.task, &sources)?,

@@ -84,7 +84,8 @@ impl Curve<'_> {
         shown.push(last);
         for step in shown {
             let figures = descents.iter().map(|descent| descent.after(step));
-            let figures: Vec<String> = figures.map(|figure| format!("{:.4} ± {:.4}", figure.mean, figure.ci95)).collect();
+            let figures: Vec<String> =
+                figures.map(|figure| format!("{:.4} ± {:.4}", figure.mean, figure.ci95)).collect();
             row(&step.to_string(), &figures);
         }
         for (name, descent) in names.iter().zip(descents).skip(1) {
