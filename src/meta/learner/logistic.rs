@@ -38,8 +38,8 @@ pub(super) struct Logistic {
 impl Learner for Logistic {
     fn init(&self, _net: &Net, _backbone: &Params, _kind: Kind, _rng: &mut ChaCha8Rng) -> Result<Params> {
         let start = [
-            ("head.log_scale", 10f32.ln()),
-            ("head.log_lambda", 0.2f32.ln()),
+            ("head.log_scale", 12f32.ln()),
+            ("head.log_lambda", 0.03f32.ln()),
             ("head.log_name", 0.0),
             ("head.name_slope", 20.0),
             ("head.name_floor", 0.1),
