@@ -9,11 +9,13 @@ use tch::Device;
 
 use super::curve::Curve;
 use super::sources::{SourceFlags, tuning_of};
+use super::tagging::TagEval;
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Recipe};
+use crate::meta::bundle::{self, Network};
 use crate::meta::eval::Estimate;
 use crate::meta::task::{EpisodeSpec, Split, TaskConfig, TaskDistribution};
-use crate::meta::{Model, Phase, bundle};
+use crate::meta::{Model, Phase, Tagger};
 use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
 
 /// Fewest episodes whose interval is worth reporting.
@@ -60,9 +62,9 @@ pub struct Eval {
     #[arg(long, default_value_t = 0)]
     unlabelled: usize,
 
-    /// Episodes for each figure.
-    #[arg(long, default_value_t = 1000)]
-    episodes: u64,
+    /// Episodes for each figure; 1000 by default, of a tagger 5.
+    #[arg(long)]
+    episodes: Option<u64>,
 
     /// Which stream of episodes.
     #[arg(long, default_value_t = 1)]
@@ -79,6 +81,19 @@ pub struct Eval {
     /// Prints one JSON document.
     #[arg(long)]
     json: bool,
+
+    /// For taggers: a file in CoNLL's columns to adapt to, in place of the corpora that were held out; may be repeated.
+    /// With --shot only as much of it as that.
+    #[arg(long, value_name = "FILE", requires = "measure_on")]
+    learn_from: Vec<PathBuf>,
+
+    /// A file to measure on, with --learn-from.
+    #[arg(long, value_name = "FILE", requires = "learn_from")]
+    measure_on: Vec<PathBuf>,
+
+    /// For taggers: prints precision, recall, F1 and support for each label and each tag, and their means.
+    #[arg(long)]
+    report: bool,
 
     /// Draws three adaptations, before and after, as a PNG (regression on one number).
     #[arg(long, value_name = "FILE")]
@@ -124,9 +139,13 @@ impl Eval {
     /// Measures and prints.
     pub fn run(self) -> Result<(), CliError> {
         let folder = self.models.join(&self.base_model);
-        let (base, model) = bundle::load(&folder, Device::Cpu).map_err(crate::trainer::TrainError::from)?;
+        let (base, network) = bundle::load(&folder, Device::Cpu).map_err(crate::trainer::TrainError::from)?;
         let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())
             .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
+        let model = match network {
+            Network::Rows(model) => *model,
+            Network::Words(tagger) => return self.run_tagger(&base, &tagger, &config),
+        };
         let tasks = self.task.as_deref().map_or(Ok(config.task.clone()), read_task)?;
         let tasks = self.sources.open(&tasks, tuning_of(&base, &folder)?.as_ref())?;
         let (takes, given) = (&model.architecture.input, tasks.input());
@@ -139,11 +158,9 @@ impl Eval {
             plot::adaptations(&model, &*tasks, &config, self.seed, self.steps, path)?;
             out::note(format!("three adaptations are drawn in {}", path.display()));
         }
-        if self.episodes < FEWEST_EPISODES {
-            out::note(format!(
-                "{} episodes make a wide interval; {FEWEST_EPISODES} are the field's fewest",
-                self.episodes
-            ));
+        let episodes = self.episodes();
+        if episodes < FEWEST_EPISODES {
+            out::note(format!("{episodes} episodes make a wide interval; {FEWEST_EPISODES} are the field's fewest"));
         }
         out::note(tasks.describe(self.split));
         let settings = match (self.way, self.shot) {
@@ -158,7 +175,7 @@ impl Eval {
             tasks.check(self.split, &self.spec(setting)).map_err(crate::trainer::TrainError::from)?;
         }
         if let (Some(path), Some(setting)) = (&self.curve, settings.first()) {
-            let (spec, seed, episodes) = (self.spec(setting), self.seed, self.episodes);
+            let (spec, seed, episodes) = (self.spec(setting), self.seed, self.episodes());
             let (split, steps, threads) = (self.split, self.steps, super::threads(self.threads));
             return Curve { tasks: &*tasks, split, spec, seed, episodes, steps, threads }.run(&model, path);
         }
@@ -178,6 +195,29 @@ impl Eval {
         }
     }
 
+    fn episodes(&self) -> u64 {
+        self.episodes.unwrap_or(1000)
+    }
+
+    fn run_tagger(&self, base: &BaseModel, tagger: &Tagger, config: &TrainConfig) -> Result<(), CliError> {
+        super::tagging::take_threads(self.threads);
+        let files = (!self.learn_from.is_empty()).then(|| (self.learn_from.clone(), self.measure_on.clone()));
+        let evaluation = TagEval {
+            base,
+            tagger,
+            config,
+            sources: &self.sources,
+            files,
+            shot: self.shot,
+            samples: self.episodes.unwrap_or(5),
+            seed: self.seed,
+            recipe: Recipe { inner_steps: self.steps, ..Recipe::default() },
+            report: self.report,
+            json: self.json,
+        };
+        evaluation.run()
+    }
+
     fn measure(
         &self,
         base: &BaseModel,
@@ -192,12 +232,12 @@ impl Eval {
             split: self.split,
             spec: self.spec(&setting),
             seed: self.seed,
-            episodes: self.episodes,
+            episodes: self.episodes(),
             recipe,
             phase,
             self_training,
         };
-        let bar = ProgressBar::new(self.episodes);
+        let bar = ProgressBar::new(self.episodes());
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  ETA {eta}") {
             bar.set_style(style);
         }
@@ -298,6 +338,7 @@ impl Eval {
 pub const fn measure_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Classification => "accuracy",
+        Kind::Tagging => "entity_f1",
         Kind::Regression => "mean_squared_error",
     }
 }
@@ -305,7 +346,9 @@ pub const fn measure_name(kind: Kind) -> &'static str {
 /// `97.53 % ± 0.12`, or a plain number for regression.
 pub fn figure_text(estimate: &Estimate, kind: Kind) -> String {
     match kind {
-        Kind::Classification => format!("{:.2} % ± {:.2}", 100.0 * estimate.mean, 100.0 * estimate.ci95),
+        Kind::Classification | Kind::Tagging => {
+            format!("{:.2} % ± {:.2}", 100.0 * estimate.mean, 100.0 * estimate.ci95)
+        }
         Kind::Regression => format!("{:.4} ± {:.4}", estimate.mean, estimate.ci95),
     }
 }

@@ -18,6 +18,7 @@ mod search;
 mod serve;
 mod served;
 mod sources;
+mod tagging;
 mod tensorboard;
 mod train;
 

@@ -253,13 +253,14 @@ fn written(values: &Draw) -> String {
 fn score_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Classification => "accuracy",
+        Kind::Tagging => "F1",
         Kind::Regression => "MSE",
     }
 }
 
 fn shown(score: f64, kind: Kind) -> f64 {
     match kind {
-        Kind::Classification => score,
+        Kind::Classification | Kind::Tagging => score,
         Kind::Regression => -score,
     }
 }

@@ -7,7 +7,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::CliError;
 use crate::domain::{BaseModel, EncoderRef, InputSchema};
 use crate::meta::encoder::Tuning;
-use crate::meta::task::{self, Sources, TaskConfig, TaskDistribution, TaskError};
+use crate::meta::tagging::corpora::Corpora;
+use crate::meta::task::{self, CorpusFiles, Sources, TaskConfig, TaskDistribution, TaskError};
 use crate::trainer::TrainError;
 
 /// Folders of data and text encoders.
@@ -26,6 +27,19 @@ impl SourceFlags {
     /// Opens a task distribution, with a bar while texts are encoded; by the encoder that `tuning` makes, or that it is
     /// tuned to.
     pub fn open(&self, config: &TaskConfig, tuning: Option<&Tuning>) -> Result<Box<dyn TaskDistribution>, CliError> {
+        self.with_bar(tuning, |sources| task::open(config, sources))
+    }
+
+    /// Opens corpora of tagged sentences, with the same bar.
+    pub fn open_corpora(&self, encoder: &str, max_chars: usize, files: &[CorpusFiles]) -> Result<Corpora, CliError> {
+        self.with_bar(None, |sources| Corpora::open(encoder, max_chars, files, sources))
+    }
+
+    fn with_bar<T>(
+        &self,
+        tuning: Option<&Tuning>,
+        open: impl FnOnce(&Sources<'_>) -> Result<T, TaskError>,
+    ) -> Result<T, CliError> {
         let bar = ProgressBar::hidden();
         if let Ok(style) = ProgressStyle::with_template("preparing texts {wide_bar} {pos}/{len}  ETA {eta}") {
             bar.set_style(style);
@@ -37,8 +51,7 @@ impl SourceFlags {
             bar.set_length(of as u64);
             bar.set_position(done as u64);
         };
-        let sources = Sources { data: &self.data, encoders: &self.encoders, tuning, progress: &progress };
-        let opened = task::open(config, &sources);
+        let opened = open(&Sources { data: &self.data, encoders: &self.encoders, tuning, progress: &progress });
         bar.finish_and_clear();
         Ok(opened.map_err(TrainError::from)?)
     }

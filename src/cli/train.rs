@@ -8,11 +8,14 @@ use tch::Device;
 use super::progress::{Progress, interrupts};
 use super::sources::{SourceFlags, tuning_of};
 use super::tensorboard::{EventLog, Logged};
-use super::{CliError, eval, out};
+use super::{CliError, eval, out, tagging};
 use crate::domain::{Figure, Recipe, SystemClock};
-use crate::meta::task::{Split, TaskDistribution, TaskError};
+use crate::meta::task::{Split, TaskConfig, TaskDistribution, TaskError};
 use crate::meta::{Model, Phase, bundle};
-use crate::trainer::{Begin, Measurement, Run, Stop, TrainConfig, TrainError};
+use crate::trainer::{Begin, Measurement, Run, Stop, TaggerRun, TrainConfig, TrainError};
+
+/// Most samples for a figure of a tagger: each is a whole adaptation.
+const MOST_SAMPLES: u64 = 5;
 
 /// Meta-trains a base model and writes its bundle.
 ///
@@ -60,6 +63,15 @@ pub struct Train {
     #[arg(long)]
     lr: Option<f64>,
 
+    /// Name of the base model, in place of the training file's.
+    #[arg(long)]
+    name: Option<String>,
+
+    /// A corpus of tagged sentences that is not trained on but measured on, in place of the training file's; may be
+    /// repeated.
+    #[arg(long, value_name = "CORPUS")]
+    hold_out: Vec<String>,
+
     /// Threads; 0 takes one for each core.
     #[arg(long, env = "IMPRINT_TRAIN_THREADS", default_value_t = 0)]
     threads: usize,
@@ -76,7 +88,14 @@ impl Train {
         config.seed = self.seed.unwrap_or(config.seed);
         config.outer.steps = self.steps.unwrap_or(config.outer.steps);
         config.outer.lr = self.lr.unwrap_or(config.outer.lr);
-        let earlier = self.continues.as_ref().map(|folder| bundle::load(folder, Device::Cpu)).transpose();
+        config.name = self.name.clone().unwrap_or(config.name);
+        if let TaskConfig::Sentences { hold_out, .. } = &mut config.task {
+            if !self.hold_out.is_empty() {
+                hold_out.clone_from(&self.hold_out);
+            }
+            return self.run_tagger(config);
+        }
+        let earlier = self.continues.as_ref().map(|folder| bundle::load_model(folder, Device::Cpu)).transpose();
         let earlier = earlier.map_err(TrainError::from)?;
         config.continues = earlier.as_ref().map(|(base, _)| base.manifest.theta_sha256.clone());
         let tuning = match (&earlier, &self.continues) {
@@ -92,13 +111,8 @@ impl Train {
         }
         let run_dir = self.run_dir.clone().unwrap_or_else(|| config.default_run_dir());
         let steps = config.outer.steps;
-        let begin = match (self.resume, self.restart) {
-            (true, _) => Begin::Resume,
-            (_, true) => Begin::Restart,
-            _ => Begin::New,
-        };
         let earlier = earlier.as_ref().map(|(_, model)| model);
-        let run = Run::open(config, tasks, &run_dir, begin, earlier, Device::Cpu)?;
+        let run = Run::open(config, tasks, &run_dir, self.begin(), earlier, Device::Cpu)?;
         let mut run = run.on_threads(super::threads(self.threads));
         if run.steps() > 0 {
             out::note(format!("resumed at step {} of {steps}", run.steps()));
@@ -120,7 +134,8 @@ impl Train {
         };
         let (finished, tasks, config) = run.finish();
         out::note(format!("{reason}; the best θ is that of step {}", finished.best_step));
-        let figures = self.figures(&finished.model, &*tasks, &config)?;
+        let model = Model::with_theta(finished.architecture.clone(), finished.theta.shallow_clone(), Device::Cpu);
+        let figures = self.figures(&model.map_err(TrainError::Architecture)?, &*tasks, &config)?;
         let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
         let data: BTreeMap<String, String> = tasks.checksums();
         if let Some(tuning) = tasks.tuning() {
@@ -128,6 +143,48 @@ impl Train {
             written.map_err(TaskError::from).map_err(TrainError::from)?;
         }
         let path = finished.write_bundle(&self.models, &config, data, commit, figures)?;
+        out::line(path.display());
+        Ok(())
+    }
+
+    fn begin(&self) -> Begin {
+        match (self.resume, self.restart) {
+            (true, _) => Begin::Resume,
+            (_, true) => Begin::Restart,
+            _ => Begin::New,
+        }
+    }
+
+    /// The same for a tagger.
+    fn run_tagger(&self, config: TrainConfig) -> Result<(), CliError> {
+        let TaskConfig::Sentences { encoder, max_chars, corpora, .. } = &config.task else {
+            return Err(CliError::Usage("the training file names no corpora of sentences".to_owned()));
+        };
+        if self.continues.is_some() {
+            return Err(CliError::Usage("--continue does not go on with a tagger".to_owned()));
+        }
+        tagging::take_threads(self.threads);
+        let corpora = self.sources.open_corpora(encoder, *max_chars, corpora)?;
+        let run_dir = self.run_dir.clone().unwrap_or_else(|| config.default_run_dir());
+        let steps = config.outer.steps;
+        let mut run = TaggerRun::open(config, corpora, &run_dir, self.begin())?;
+        let events = EventLog::begin(&run_dir, run.steps(), Box::new(SystemClock))
+            .map_err(|source| TrainError::File { path: run_dir.clone(), source })?;
+        let mut observer = Logged { events, observer: Progress::new(steps, run.steps(), interrupts()?) };
+        let stop = run.train(&mut observer)?;
+        observer.observer.clear();
+        if stop == Stop::Asked {
+            let (taken, folder) = (run.steps(), run_dir.display());
+            return Err(CliError::Usage(format!(
+                "interrupted after step {taken} of {steps}; the checkpoint is in {folder}, and --resume goes on from it"
+            )));
+        }
+        let (ended, corpora, config) = run.finish();
+        out::note(format!("the best θ is that of step {}", ended.best_step));
+        let samples = self.test_episodes.min(MOST_SAMPLES);
+        let figures = tagging::figures(&tagging::tagger(&ended)?, &corpora, &config, samples)?;
+        let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
+        let path = ended.write_bundle(&self.models, &config, corpora.checksums, commit, figures)?;
         out::line(path.display());
         Ok(())
     }

@@ -67,6 +67,8 @@ pub enum Input {
     },
     /// A string, for base models that take text.
     Text(String),
+    /// `{"tokens": ["Ann", "met", "Bob"]}`: a text in words, for tagging.
+    Tokens(Vec<String>),
 }
 
 impl Input {
@@ -77,6 +79,7 @@ impl Input {
             Self::Encoded(_) => "an encoded image",
             Self::Raw { .. } => "an array with a shape",
             Self::Text(_) => "a string",
+            Self::Tokens(_) => "a list of words",
         }
     }
 }
@@ -203,6 +206,11 @@ impl Serialize for Input {
                 map.end()
             }
             Self::Text(text) => serializer.serialize_str(text),
+            Self::Tokens(tokens) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("tokens", tokens)?;
+                map.end()
+            }
         }
     }
 }
@@ -225,7 +233,9 @@ impl<'de> Visitor<'de> for InputVisitor {
     type Value = Input;
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("an array of numbers, {\"image\": base64} or {\"shape\": [...], \"values\": [...]}")
+        f.write_str(
+            "a string, an array of numbers, {\"image\": base64}, {\"shape\": [...], \"values\": [...]} or {\"tokens\": [...]}",
+        )
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Input, E> {
@@ -241,18 +251,21 @@ impl<'de> Visitor<'de> for InputVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Input, A::Error> {
-        let (mut image, mut shape, mut values) = (None::<String>, None, None);
+        let (mut image, mut shape, mut values, mut tokens) = (None::<String>, None, None, None);
         while let Some(key) = map.next_key::<String>()? {
             match key.as_str() {
                 "image" if image.is_none() => image = Some(map.next_value()?),
                 "shape" if shape.is_none() => shape = Some(map.next_value()?),
                 "values" if values.is_none() => values = Some(map.next_value()?),
-                "image" | "shape" | "values" => return Err(de::Error::custom(format!("field `{key}` is given twice"))),
-                _ => return Err(de::Error::unknown_field(&key, &["image", "shape", "values"])),
+                "tokens" if tokens.is_none() => tokens = Some(map.next_value()?),
+                "image" | "shape" | "values" | "tokens" => {
+                    return Err(de::Error::custom(format!("field `{key}` is given twice")));
+                }
+                _ => return Err(de::Error::unknown_field(&key, &["image", "shape", "values", "tokens"])),
             }
         }
-        match (image, shape, values) {
-            (Some(text), None, None) => {
+        match (image, shape, values, tokens) {
+            (Some(text), None, None, None) => {
                 let body = match text.strip_prefix("data:") {
                     Some(url) => url.split_once(";base64,").map_or("", |(_, body)| body),
                     None => &text,
@@ -262,11 +275,12 @@ impl<'de> Visitor<'de> for InputVisitor {
                     .map(Input::Encoded)
                     .map_err(|error| de::Error::custom(format!("`image` is not base64: {error}")))
             }
-            (None, Some(shape), Some(values)) => {
+            (None, Some(shape), Some(values), None) => {
                 let values: Vec<f64> = values;
                 Ok(Input::Raw { shape, values: values.into_iter().map(narrow).collect() })
             }
-            _ => Err(de::Error::custom("an input object has either `image`, or `shape` and `values`")),
+            (None, None, None, Some(tokens)) => Ok(Input::Tokens(tokens)),
+            _ => Err(de::Error::custom("an input object has either `image`, or `shape` and `values`, or `tokens`")),
         }
     }
 }
@@ -285,6 +299,7 @@ mod tests {
             Input::Encoded(vec![1, 2, 255]),
             Input::Raw { shape: vec![1, 1, 2], values: vec![0.0, 1.0] },
             Input::Text("hello".to_owned()),
+            Input::Tokens(vec!["hello".to_owned(), "\"".to_owned()]),
         ] {
             let text = serde_json::to_string(&input).expect("writes");
             assert_eq!(serde_json::from_str::<Input>(&text).expect("reads"), input, "{text}");

@@ -58,6 +58,9 @@ pub enum Fault {
     /// A support set without examples.
     #[error("a support set needs at least one example")]
     EmptySupport,
+    /// Sentences without a single span.
+    #[error("there is no span among the examples, and so nothing to learn")]
+    NoSpans,
     /// A classification with fewer than two labels.
     #[error("classification needs at least two labels with examples, there is {given}")]
     TooFewLabels {
@@ -91,6 +94,38 @@ pub enum Fault {
         what: &'static str,
         /// The longest one.
         limit: usize,
+    },
+    /// A word that is none.
+    #[error("word {index} is empty, or has white space in it")]
+    BadWord {
+        /// Which one.
+        index: usize,
+    },
+    /// A span that holds no word of its text.
+    #[error("span {index}, characters {start} to {end}, holds no word of a text of {length} characters")]
+    BadSpan {
+        /// Which one.
+        index: usize,
+        /// Its first character.
+        start: usize,
+        /// The character after its last.
+        end: usize,
+        /// Characters of the text.
+        length: usize,
+    },
+    /// Two spans that share a word.
+    #[error("span {index} shares a word with one before it; spans do not overlap")]
+    SpansOverlap {
+        /// The later one.
+        index: usize,
+    },
+    /// A tag of another scheme than IOB2.
+    #[error("tag {index}, `{tag}`, is neither `O` nor `B-` or `I-` and a label")]
+    BadTag {
+        /// Which one.
+        index: usize,
+        /// The tag.
+        tag: String,
     },
     /// A label that the task does not have.
     #[error("label `{label}` is not one of the task's labels; PATCH the task to add it, or leave `labels` out")]
@@ -251,10 +286,15 @@ impl Fault {
             Self::UnsupportedKind { .. } => "unsupported_kind",
             Self::FixedWay { .. } => "fixed_way",
             Self::EmptySupport => "empty_support",
+            Self::NoSpans => "no_spans",
             Self::TooFewLabels { .. } => "too_few_labels",
             Self::TooMany { .. } => "too_many",
             Self::TooFew { .. } => "too_few",
             Self::BadName { .. } => "bad_name",
+            Self::BadWord { .. } => "bad_word",
+            Self::BadSpan { .. } => "bad_span",
+            Self::SpansOverlap { .. } => "spans_overlap",
+            Self::BadTag { .. } => "bad_tag",
             Self::UnknownLabel { .. } => "unknown_label",
             Self::DuplicateLabel { .. } => "duplicate_label",
             Self::WrongTarget { .. } => "wrong_target",

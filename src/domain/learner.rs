@@ -114,6 +114,15 @@ pub enum LearnerConfig {
         /// Steps to the minimum, which is the only one.
         steps: u32,
     },
+    /// Gradient steps on every parameter of a network over words, by minibatches of sentences; for tagging alone.
+    Tagger {
+        /// Fewest steps.
+        steps: u32,
+        /// Largest step size.
+        lr: f64,
+        /// Words that are looked at, each as often as it is, before epochs become fewer.
+        words: usize,
+    },
 }
 
 impl LearnerConfig {
@@ -134,6 +143,7 @@ impl LearnerConfig {
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
             Self::Logistic { .. } => "logistic",
+            Self::Tagger { .. } => "tagger",
         }
     }
 
@@ -165,6 +175,7 @@ impl LearnerConfig {
             | Self::Cavia { inner_steps, .. }
             | Self::LearnedOptimizer { inner_steps, .. }
             | Self::FineTune { inner_steps, .. } => Some(*inner_steps),
+            Self::Tagger { steps, .. } => Some(*steps),
             Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } => None,
         }
     }
@@ -180,7 +191,9 @@ impl LearnerConfig {
             | Self::Reptile { head_init, .. }
             | Self::LearnedOptimizer { head_init, .. } => Some(*head_init),
             Self::FineTune { way, .. } => Some(HeadInit::Learned { way: *way }),
-            Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } => None,
+            Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } | Self::Tagger { .. } => {
+                None
+            }
         }
     }
 
@@ -249,6 +262,17 @@ pub enum BackboneConfig {
         filters: usize,
         /// Where the normalisation's statistics come from.
         norm: Norm,
+    },
+    /// Two convolutions over words: what a text encoder says of each, and what it looks like; for tagging alone.
+    Words {
+        /// Channels of each convolution.
+        channels: usize,
+        /// Rows of the table that what a word looks like is hashed to.
+        table: usize,
+        /// Numbers in such a row.
+        row: usize,
+        /// Numbers that these become together.
+        look: usize,
     },
 }
 

@@ -25,7 +25,10 @@ mod pixels;
 mod quality;
 mod request;
 mod rows;
+mod sentence;
 mod support;
+mod tag_report;
+mod tagged;
 mod task;
 mod tenant;
 mod webhook;
@@ -52,7 +55,10 @@ pub use pixels::{PixelLimits, Pixels};
 pub use quality::{Confusion, LabelQuality, Quality, Suspect, accuracy_interval, argmax};
 pub use request::{RequestKey, Reservation, SavedResponse};
 pub use rows::{Outputs, Rows};
+pub use sentence::{OUTSIDE, Sentence, Span, tag_name};
 pub use support::{SupportSet, Targets, hex};
+pub use tag_report::{ReportLine, ReportTable, TagCounts, TagReport};
+pub use tagged::TaggedSet;
 pub use task::{
     Example, Kind, LabelCount, StoredPrediction, Support, SupportFilter, Target, Task, TaskPatch, TaskSettings,
 };

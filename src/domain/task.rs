@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Input, PredictionId, Promotion, SupportId, TaskId, Timestamp, hex};
+use super::{Input, PredictionId, Promotion, Span, SupportId, TaskId, Timestamp, hex};
 
 /// What is asked of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -13,6 +13,8 @@ pub enum Kind {
     Classification,
     /// One number.
     Regression,
+    /// Spans of a text, each with one of N labels.
+    Tagging,
 }
 
 impl Kind {
@@ -21,7 +23,13 @@ impl Kind {
         match self {
             Self::Classification => "classification",
             Self::Regression => "regression",
+            Self::Tagging => "tagging",
         }
+    }
+
+    /// Whether its answers have labels.
+    pub const fn has_labels(self) -> bool {
+        !matches!(self, Self::Regression)
     }
 }
 
@@ -32,6 +40,7 @@ impl std::str::FromStr for Kind {
         match text {
             "classification" => Ok(Self::Classification),
             "regression" => Ok(Self::Regression),
+            "tagging" => Ok(Self::Tagging),
             other => Err(format!("`{other}` is no kind of task")),
         }
     }
@@ -134,6 +143,29 @@ pub enum Target {
     Label(String),
     /// The number that goes with it.
     Value(f32),
+    /// Its spans, in order of place; none where there is nothing to find.
+    Spans(Vec<Span>),
+}
+
+impl Target {
+    /// The field of an example that says it.
+    pub const fn field(&self) -> &'static str {
+        match self {
+            Self::Label(_) => "label",
+            Self::Value(_) => "value",
+            Self::Spans(_) => "spans",
+        }
+    }
+
+    /// The labels in it.
+    pub fn labels(&self) -> impl Iterator<Item = &String> {
+        let (one, many): (_, &[Span]) = match self {
+            Self::Label(label) => (Some(label), &[]),
+            Self::Value(_) => (None, &[]),
+            Self::Spans(spans) => (None, spans),
+        };
+        one.into_iter().chain(many.iter().map(|span| &span.label))
+    }
 }
 
 /// An input that an adapter is made with.

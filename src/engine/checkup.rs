@@ -3,8 +3,11 @@
 
 use tokio::task::JoinSet;
 
-use super::{Adapted, Engine, EngineError, Origin, StartError};
-use crate::domain::{BaseModel, IdSource, Kind, Outputs, Recipe, Rows, SupportSet, Targets, TenantId};
+use super::{Adapted, Engine, EngineError, Origin, StartError, TaggedSentence};
+use crate::domain::{
+    AdapterBlob, BaseModel, IdSource, Input, Kind, Outputs, Recipe, Rows, Sentence, SupportSet, TaggedSet, Targets,
+    TenantId,
+};
 
 /// Examples of each class.
 const SHOTS: usize = 2;
@@ -18,6 +21,10 @@ impl Engine {
         let origin = Origin::interactive(TenantId::fresh(ids));
         for base in self.base_models() {
             let unfit = |reason: String| StartError::Unfit { base: base.manifest.name.clone(), reason };
+            if base.manifest.kinds.first() == Some(&Kind::Tagging) {
+                self.check_tagger(origin, base).await.map_err(unfit)?;
+                continue;
+            }
             let (support, query) = example(base).map_err(unfit)?;
             let mut answers = JoinSet::new();
             // So many that no worker is left out.
@@ -33,6 +40,32 @@ impl Engine {
             if answers.windows(2).any(|pair| pair[0] != pair[1]) {
                 return Err(unfit("it does not answer alike each time".to_owned()));
             }
+        }
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// The same for a tagger: two steps on one sentence.
+    async fn check_tagger(&self, origin: Origin, base: &BaseModel) -> Result<(), String> {
+        let sentence = Sentence::read(&Input::Text("Ann met Bob".to_owned()), usize::MAX);
+        let sentence = sentence.map_err(|fault| fault.to_string())?;
+        let set = TaggedSet::new(vec![sentence.clone()], vec![vec![1, 0, 1]], 1).map_err(|fault| fault.to_string())?;
+        let recipe = Recipe { inner_steps: Some(2), ..Recipe::default() };
+        let mut answers = JoinSet::new();
+        for _ in 0..2 * self.0.queue.workers() {
+            let (engine, base) = (self.clone(), base.manifest.name.clone());
+            let (set, sentence) = (set.clone(), sentence.clone());
+            answers.spawn(async move {
+                let blob = engine.learn_tags(origin, &base, set, recipe).await?;
+                let found = engine.tag(origin, &base, blob.clone(), vec![sentence]).await?;
+                Ok((blob, found))
+            });
+        }
+        let answers: Vec<Result<(AdapterBlob, Vec<TaggedSentence>), EngineError>> = answers.join_all().await;
+        let answers = answers.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        if answers.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err("it does not answer alike each time".to_owned());
         }
         Ok(())
     }

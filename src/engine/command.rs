@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::plan::Shape;
+use super::tagging::{Tagged, Tagging};
 use super::{Adapted, EngineError};
 use crate::domain::{AdapterBlob, Outputs, Recipe, Rows, Size, SupportSet, TenantId};
 use crate::meta::encoder::Tokens;
@@ -73,14 +74,18 @@ pub(super) enum Work {
         tokens: Vec<Tokens>,
         lane: Lane,
     },
+    /// Whatever has to do with words.
+    Tagging(Tagging),
 }
 
-/// What work leaves: an adapter from [`Work::Adapt`], outputs wherever there is a query, embeddings from [`Work::Embed`].
+/// What work leaves: an adapter from [`Work::Adapt`], outputs wherever there is a query, embeddings from
+/// [`Work::Embed`], what [`Tagged`] says from [`Work::Tagging`].
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Answer {
     pub(super) adapted: Option<Adapted>,
     pub(super) outputs: Option<Outputs>,
     pub(super) embeddings: Option<Vec<Vec<f32>>>,
+    pub(super) tagged: Option<Tagged>,
 }
 
 /// Which commands go first.
@@ -113,6 +118,7 @@ impl Command {
             (Urgency::Interactive, Work::Predict { .. }) => Lane::Predict,
             (Urgency::Interactive, Work::Adapt { .. }) => Lane::Adapt,
             (Urgency::Interactive, Work::Embed { lane, .. }) => *lane,
+            (Urgency::Interactive, Work::Tagging(tagging)) => tagging.lane(),
         }
     }
 
@@ -144,6 +150,7 @@ impl Work {
             },
             Self::Predict { query, .. } => Size { query: query.len(), outputs: 1, ..Size::default() },
             Self::Embed { .. } => Size::default(),
+            Self::Tagging(tagging) => tagging.size(),
         }
     }
 
@@ -155,6 +162,7 @@ impl Work {
             }
             Self::Predict { query, .. } => query.len(),
             Self::Embed { tokens, .. } => tokens.len(),
+            Self::Tagging(tagging) => tagging.words(),
         }
     }
 }

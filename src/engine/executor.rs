@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tch::Device;
 
 use super::command::{Answer, Command, Work};
+use super::tagging::Words;
 use super::{Adapted, EngineError, shared};
-use crate::domain::{AdapterBlob, BaseModel, Outputs, Recipe, Rows, SupportSet};
-use crate::meta::bundle::BundleError;
+use crate::domain::{AdapterBlob, BaseModel, Kind, Outputs, Recipe, Rows, SupportSet};
+use crate::meta::bundle::{BundleError, Network};
 use crate::meta::encoder::{Encoder, Tokens};
 use crate::meta::model::Architecture;
 use crate::meta::split::{Split, Tiling};
-use crate::meta::{Model, Phase};
+use crate::meta::{Model, Phase, Tagger};
 use crate::nn::{Params, TensorError, checkpoint, grad};
 
 /// The computations of a worker.
@@ -31,13 +32,21 @@ pub(super) struct Blueprint {
 }
 
 impl Blueprint {
-    pub(super) fn new(base: &BaseModel, model: &Model) -> Result<Self, BundleError> {
-        let mismatch = |reason: String| BundleError::Mismatch { path: base.manifest.name.clone().into(), reason };
-        let theta = model.theta_bytes().map_err(|error| mismatch(error.to_string()))?;
-        let tiling = Split::of(model).map(|split| split.trunk.find_tiling()).transpose();
-        let tiling = tiling.map_err(|error| mismatch(error.to_string()))?;
-        let (architecture, sha256) = (model.architecture.clone(), base.sha256.clone());
-        Ok(Self { architecture, sha256, theta: theta.into(), tiling })
+    pub(super) fn new(base: &BaseModel, network: &Network) -> Result<Self, BundleError> {
+        let mismatch = |error: TensorError| BundleError::Mismatch {
+            path: base.manifest.name.clone().into(),
+            reason: error.to_string(),
+        };
+        let (theta, tiling) = match network {
+            Network::Rows(model) => {
+                let tiling = Split::of(model).map(|split| split.trunk.find_tiling()).transpose();
+                (&model.theta, tiling.map_err(mismatch)?)
+            }
+            Network::Words(tagger) => (&tagger.theta, None),
+        };
+        let theta = checkpoint::to_bytes(theta, &[]).map_err(mismatch)?;
+        let architecture = Architecture::of(&base.manifest);
+        Ok(Self { architecture, sha256: base.sha256.clone(), theta: theta.into(), tiling })
     }
 
     /// Whether commands on it may go together.
@@ -47,13 +56,24 @@ impl Blueprint {
 
     /// # Panics
     /// If libtorch refuses what it took when the bundle was loaded.
-    fn build(&self, device: Device) -> Base {
+    fn build(&self, device: Device) -> Member {
         let theta = checkpoint::from_bytes(&self.theta, device).expect("these bytes were just written from a loaded θ");
+        if self.architecture.kind == Kind::Tagging {
+            let tagger =
+                Tagger::with_theta(&self.architecture, theta, device).expect("this architecture was just loaded");
+            return Member::Words(Words { tagger, sha256: self.sha256.clone() });
+        }
         let model =
             Model::with_theta(self.architecture.clone(), theta, device).expect("this architecture was just loaded");
         let split = Split::of(&model).zip(self.tiling).map(|(split, tiling)| split.with_tiling(tiling));
-        Base { model, sha256: self.sha256.clone(), split }
+        Member::Rows(Box::new(Base { model, sha256: self.sha256.clone(), split }))
     }
+}
+
+/// A base model of either sort on a worker's device.
+enum Member {
+    Rows(Box<Base>),
+    Words(Words),
 }
 
 /// A base model on a worker's device.
@@ -66,7 +86,7 @@ pub(super) struct Base {
 
 /// All base models on a worker's device.
 pub(super) struct Tensors {
-    bases: Vec<Base>,
+    bases: Vec<Member>,
     encoders: Vec<Encoder>,
 }
 
@@ -93,10 +113,12 @@ impl Executor for Tensors {
         if let Work::Embed { encoder, tokens, .. } = &first.work {
             return vec![self.embed(*encoder, tokens)]; // never shared
         }
-        let base = &self.bases[first.shape.base];
-        match &base.split {
-            Some(split) => shared::run(base, split, batch),
-            None => batch.iter().map(|command| base.compute(command)).collect(),
+        match &self.bases[first.shape.base] {
+            Member::Words(words) => batch.iter().map(|command| words.compute(command, &self.encoders)).collect(),
+            Member::Rows(base) => match &base.split {
+                Some(split) => shared::run(base, split, batch),
+                None => batch.iter().map(|command| base.compute(command)).collect(),
+            },
         }
     }
 }
@@ -116,7 +138,9 @@ impl Base {
                 let outputs = predict(&self.model, &self.open(adapter)?, query)?;
                 Ok(Answer { outputs: Some(outputs), ..Answer::default() })
             }
-            Work::Embed { .. } => Err(EngineError::Torch("a base model encodes no text".to_owned())),
+            Work::Embed { .. } | Work::Tagging(_) => {
+                Err(EngineError::Mismatch("this base model takes rows, not sentences".to_owned()))
+            }
         }
     }
 
@@ -191,6 +215,7 @@ impl From<TensorError> for EngineError {
     fn from(error: TensorError) -> Self {
         match error {
             TensorError::Interrupted => Self::Late,
+            TensorError::NonFinite(what) => Self::NonFinite(what),
             other => Self::Torch(other.to_string()),
         }
     }

@@ -31,6 +31,7 @@ mod fair;
 mod plan;
 mod queue;
 mod shared;
+mod tagging;
 mod texts;
 mod worker;
 
@@ -45,19 +46,20 @@ use tracing::Span;
 
 use crate::config::EngineConfig;
 use crate::domain::{AdapterBlob, BaseModel, Cost, Outputs, Recipe, Rows, Size, SupportSet};
-use crate::meta::Model;
-use crate::meta::bundle::{self, BundleError};
+use crate::meta::bundle::{self, BundleError, Network};
 use crate::meta::cost::Accounting;
-use crate::meta::encoder::EncoderError;
+use crate::meta::encoder::{EncoderError, Window};
 use command::{Answer, Command, Work};
 use executor::{Blueprint, Executor, Tensors};
 use plan::Shape;
 use queue::{Bounds, Queue};
+use tagging::Tagging;
 use texts::Texts;
 use worker::Workers;
 
 pub use command::{Lane, Origin, Urgency};
 pub use device::{DeviceError, open as open_device};
+pub use tagging::{Found, TaggedSentence};
 pub use texts::Embedding;
 
 /// Why the engine cannot start.
@@ -310,8 +312,14 @@ impl Engine {
         let Traits { is_shared, accounting } = &self.0.traits[index];
         let (is_shared, cost) = match &work {
             Work::Embed { encoder, tokens, .. } => {
-                (false, self.0.texts.cost(*encoder, tokens).saturating_mul(tokens.len() as u64))
+                let pieces: usize = tokens.iter().map(|tokens| tokens.ids.len()).sum();
+                (false, self.0.texts.cost(*encoder, pieces))
             }
+            Work::Tagging(Tagging::Read { encoder, windows, .. }) => {
+                let pieces: usize = windows.iter().flatten().map(Window::pieces).sum();
+                (false, self.0.texts.cost(*encoder, pieces))
+            }
+            Work::Tagging(tagging) => (false, accounting.cost(tagging.slice()).multiply_adds),
             Work::Adapt { .. } | Work::Predict { .. } => {
                 let cost = self.affordable(accounting.cost(work.size()))?;
                 (*is_shared, cost.multiply_adds)
@@ -357,12 +365,12 @@ struct Drawn {
     blueprint: Blueprint,
 }
 
-fn draw(bundles: Vec<(BaseModel, Model)>) -> Result<Vec<Drawn>, BundleError> {
+fn draw(bundles: Vec<(BaseModel, Network)>) -> Result<Vec<Drawn>, BundleError> {
     tch::set_num_threads(1);
-    let draw = |(base, model): (BaseModel, Model)| {
-        let blueprint = Blueprint::new(&base, &model)?;
+    let draw = |(base, network): (BaseModel, Network)| {
+        let blueprint = Blueprint::new(&base, &network)?;
         let is_shared = blueprint.is_shared();
-        let its_traits = Traits { is_shared, accounting: Accounting::of(&model, is_shared) };
+        let its_traits = Traits { is_shared, accounting: Accounting::of(&network, is_shared) };
         Ok(Drawn { base, its_traits, blueprint })
     };
     bundles.into_iter().map(draw).collect()

@@ -35,7 +35,7 @@ fn parts(work: &Work) -> Vec<&Rows> {
             [Some(support.inputs()), support.unlabelled(), query.as_ref()].into_iter().flatten().collect()
         }
         Work::Predict { query, .. } => vec![query],
-        Work::Embed { .. } => Vec::new(),
+        Work::Embed { .. } | Work::Tagging(_) => Vec::new(),
     }
 }
 
@@ -69,7 +69,9 @@ fn head(
             let outputs = predict(&split.head, &base.open(adapter)?, &next()?)?;
             Ok(Answer { outputs: Some(outputs), ..Answer::default() })
         }
-        Work::Embed { .. } => Err(EngineError::Torch("a base model encodes no text".to_owned())),
+        Work::Embed { .. } | Work::Tagging(_) => {
+            Err(EngineError::Mismatch("this base model takes rows, not sentences".to_owned()))
+        }
     }
 }
 

@@ -48,6 +48,7 @@ impl Executor for Echo {
             Work::Adapt { support, .. } => support.inputs().values()[0],
             Work::Predict { query, .. } => query.values()[0],
             Work::Embed { tokens, .. } => tokens.len() as f32,
+            Work::Tagging(_) => 0.0,
         };
         assert!(batch.iter().all(|command| number(command) >= 0.0), "told to panic");
         self.log.lock().unwrap().push(batch.iter().map(number).collect());
@@ -59,7 +60,7 @@ impl Executor for Echo {
             Work::Predict { query, .. } => {
                 Answer { outputs: Some(Outputs { width: 1, values: query.values().to_vec() }), ..Answer::default() }
             }
-            Work::Embed { .. } => Answer::default(),
+            Work::Embed { .. } | Work::Tagging(_) => Answer::default(),
         };
         batch.iter().map(|command| Ok(answer(command))).collect()
     }
@@ -115,7 +116,7 @@ fn start_with(bounds: Bounds, is_shared: bool) -> Bench {
         learner: LearnerConfig::R2d2 {},
     };
     let model = Model::fresh(architecture, 0, Device::Cpu).unwrap();
-    let traits = vec![Traits { is_shared, accounting: Accounting::of(&model, is_shared) }];
+    let traits = vec![Traits { is_shared, accounting: Accounting::of_model(&model, is_shared) }];
     let engine = Engine::with_executor(vec![base_model()], traits, bounds, &factory).unwrap();
     Bench { engine, gate, log }
 }

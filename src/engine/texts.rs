@@ -14,10 +14,10 @@ use sha2::{Digest, Sha256};
 use tch::Device;
 use tokio::task::JoinSet;
 
-use super::command::Work;
+use super::command::{Answer, Work};
 use super::{Engine, EngineError, Lane, Origin, StartError};
 use crate::domain::{BaseModel, EncoderRef, InputSchema};
-use crate::meta::encoder::{self, Encoder, Loaded, Tokenizer, Tokens, Tuning};
+use crate::meta::encoder::{self, Encoder, Loaded, Reading, Tokenizer, Tokens, Tuning};
 
 /// Texts of one command: a few milliseconds each, so that nobody waits long behind another one's list.
 const CHUNK: usize = 8;
@@ -26,7 +26,7 @@ const CHUNK: usize = 8;
 pub type Embedding = Arc<[f32]>;
 
 /// Which text, by which encoder.
-type Key = [u8; 32];
+pub(super) type Key = [u8; 32];
 
 /// How texts are cut and what is known of them already.
 pub(super) struct Texts {
@@ -36,6 +36,8 @@ pub(super) struct Texts {
     /// Multiply-adds of one piece, for each encoder.
     piece_costs: Vec<u64>,
     known: Cache<Key, Embedding>,
+    /// What is known of words.
+    pub(super) read: Cache<Key, Reading>,
     encoded: AtomicU64,
 }
 
@@ -79,7 +81,8 @@ impl Texts {
             of_base.push(Some(place));
         }
         let piece_costs = encoders.iter().map(Encoder::multiply_adds).collect();
-        Ok((Self { of_base, tokenizers, piece_costs, known: cache(cache_mib), encoded: AtomicU64::new(0) }, encoders))
+        let (known, read) = (cache(cache_mib), cache(cache_mib));
+        Ok((Self { of_base, tokenizers, piece_costs, known, read, encoded: AtomicU64::new(0) }, encoders))
     }
 
     /// For an engine whose base models take no texts.
@@ -89,21 +92,32 @@ impl Texts {
             tokenizers: Vec::new(),
             piece_costs: Vec::new(),
             known: cache(0),
+            read: cache(0),
             encoded: AtomicU64::new(0),
         }
     }
 }
 
 impl Texts {
-    /// Multiply-adds of a text of these, as they are on the average.
-    pub(super) fn cost(&self, encoder: usize, tokens: &[Tokens]) -> u64 {
-        let pieces: usize = tokens.iter().map(|tokens| tokens.ids.len()).sum();
-        self.piece_costs[encoder].saturating_mul(pieces.div_ceil(tokens.len().max(1)) as u64)
+    /// Multiply-adds of so many pieces.
+    pub(super) fn cost(&self, encoder: usize, pieces: usize) -> u64 {
+        self.piece_costs[encoder].saturating_mul(pieces as u64)
+    }
+
+    /// The encoder of the base model with that number, and how it cuts texts.
+    pub(super) fn of(&self, base: usize) -> Option<(usize, Arc<Tokenizer>)> {
+        let place = self.of_base.get(base).copied().flatten()?;
+        Some((place, Arc::clone(&self.tokenizers[place].0)))
+    }
+
+    /// What stands for a text and an encoder.
+    pub(super) fn key(&self, encoder: usize, text: &str) -> Key {
+        key(&self.tokenizers[encoder].1, text)
     }
 }
 
-fn cache(mib: u64) -> Cache<Key, Embedding> {
-    let weight = |_: &Key, row: &Embedding| u32::try_from(size_of_val(&**row) + size_of::<Key>()).unwrap_or(u32::MAX);
+fn cache<N: Send + Sync + 'static>(mib: u64) -> Cache<Key, Arc<[N]>> {
+    let weight = |_: &Key, row: &Arc<[N]>| u32::try_from(size_of_val(&**row) + size_of::<Key>()).unwrap_or(u32::MAX);
     Cache::builder().weigher(weight).max_capacity(mib << 20).build()
 }
 
@@ -154,7 +168,7 @@ impl Engine {
         self.0.texts.encoded.load(Ordering::Relaxed)
     }
 
-    /// Encodes in chunks, as many at a time as there are workers, so that a long list does not fill the queue.
+    /// Cuts texts into pieces and encodes them, in chunks, so that a long list does not fill the queue.
     async fn encode(
         &self,
         origin: Origin,
@@ -169,18 +183,30 @@ impl Engine {
         let tokenizer = Arc::clone(&self.0.texts.tokenizers[place].0);
         let cut = move || texts.iter().map(|text| tokenizer.tokens(text)).collect::<Result<Vec<Tokens>, String>>();
         let pieces = tokio::task::spawn_blocking(cut).await.map_err(|_| EngineError::Panicked)?;
-        let pieces = pieces.map_err(EngineError::Torch)?;
-        let mut chunks = pieces.chunks(CHUNK).map(<[Tokens]>::to_vec).enumerate();
+        let work = move |tokens| Work::Embed { encoder: place, tokens, lane };
+        self.in_chunks(origin, base, pieces.map_err(EngineError::Torch)?, work, |answer| answer.embeddings).await
+    }
+
+    /// Encodes in chunks, as many at a time as there are workers; what each chunk's answer has, in order.
+    pub(super) async fn in_chunks<T: Send + 'static, R: Send + 'static>(
+        &self,
+        origin: Origin,
+        base: &str,
+        items: Vec<T>,
+        work: impl Fn(Vec<T>) -> Work,
+        taken: fn(Answer) -> Option<Vec<R>>,
+    ) -> Result<Vec<R>, EngineError> {
+        let mut rows: Vec<Vec<R>> = (0..items.len().div_ceil(CHUNK)).map(|_| Vec::new()).collect();
+        let mut items = items.into_iter();
+        let mut chunks = (0..rows.len()).map(|number| (number, items.by_ref().take(CHUNK).collect::<Vec<T>>()));
         let mut running = JoinSet::new();
-        let mut rows: Vec<Vec<Vec<f32>>> = vec![Vec::new(); pieces.len().div_ceil(CHUNK)];
         loop {
             while running.len() < self.0.encoding_at_once
-                && let Some((number, tokens)) = chunks.next()
+                && let Some((number, chunk)) = chunks.next()
             {
-                let (engine, base) = (self.clone(), base.to_owned());
+                let (engine, base, work) = (self.clone(), base.to_owned(), work(chunk));
                 let encode = async move {
-                    let work = Work::Embed { encoder: place, tokens, lane };
-                    let rows = engine.run(origin, &base, work).await?.embeddings;
+                    let rows = taken(engine.run(origin, &base, work).await?);
                     Ok::<_, EngineError>((number, rows.ok_or(EngineError::Panicked)?))
                 };
                 running.spawn(tracing::Instrument::in_current_span(encode));
@@ -191,7 +217,7 @@ impl Engine {
                     self.0.texts.encoded.fetch_add(made.len() as u64, Ordering::Relaxed);
                     rows[number] = made;
                 }
-                None => return Ok(rows.concat()),
+                None => return Ok(rows.into_iter().flatten().collect()),
             }
         }
     }

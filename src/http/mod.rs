@@ -18,6 +18,7 @@ mod object;
 mod page;
 mod problem;
 mod routes;
+mod tag_report;
 mod uploads;
 mod wire;
 

@@ -248,7 +248,7 @@ fn row_example(header: &csv::StringRecord, row: &csv::StringRecord) -> Read {
     if row.len() != header.len() {
         return Err(wrong("", format!("the row has {} columns, the header has {}", row.len(), header.len())));
     }
-    let mut example = GivenExample { input: Input::Vector(Vec::new()), label: None, value: None, external_id: None };
+    let mut example = GivenExample::of(Input::Vector(Vec::new()));
     let (mut numbers, mut whole) = (Vec::new(), None);
     for (name, cell) in header.iter().map(str::trim).zip(row) {
         let number = || cell.trim().parse::<f64>().map_err(|_| wrong(&format!("/{name}"), "this is not a number"));
@@ -288,6 +288,6 @@ async fn next_file(form: &mut Multipart) -> Result<Option<(usize, Read)>, Proble
         (false, Ok(text)) => Input::Encoded(text.into_bytes()),
         (false, Err(error)) => Input::Encoded(error.into_bytes()),
     };
-    let example = GivenExample { input, label: Some(label), value: None, external_id: None };
+    let example = GivenExample { label: Some(label), ..GivenExample::of(input) };
     Ok(Some((length, Ok(example))))
 }

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::domain::{Confusion, Input, LabelQuality, Promotion, Quality, Recipe, SupportId, Suspect, narrow};
-use crate::service::{Answer, GivenExample, Prediction};
+use crate::domain::{Confusion, Input, LabelQuality, Promotion, Quality, Recipe, Span, SupportId, Suspect, narrow};
+use crate::service::{Answer, AnswerSpan, GivenExample, Prediction};
 
 /// One input, in a form that the base model takes.
 #[derive(ToSchema)]
@@ -31,6 +31,11 @@ pub enum InputDoc {
     },
     /// A string.
     Text(String),
+    /// A text in words, for tagging.
+    Words {
+        /// The words, without white space.
+        tokens: Vec<String>,
+    },
 }
 
 /// A labelled example.
@@ -45,13 +50,67 @@ pub struct ExampleBody {
     pub label: Option<String>,
     /// Its number, for regression.
     pub value: Option<f64>,
+    /// Its spans, for tagging: an empty list where there is nothing to find.
+    pub spans: Option<Vec<SpanBody>>,
+    /// In place of `spans`, a tag for each word, as IOB2 has them.
+    #[schema(example = json!(["B-person", "I-person", "O"]))]
+    pub tags: Option<Vec<String>>,
     /// Your own name for it; unique within the task.
     pub external_id: Option<String>,
 }
 
 impl From<ExampleBody> for GivenExample {
-    fn from(ExampleBody { input, label, value, external_id }: ExampleBody) -> Self {
-        Self { input, label, value: value.map(narrow), external_id }
+    fn from(ExampleBody { input, label, value, spans, tags, external_id }: ExampleBody) -> Self {
+        let spans = spans.map(|spans| spans.into_iter().map(Span::from).collect());
+        Self { input, label, value: value.map(narrow), spans, tags, external_id }
+    }
+}
+
+/// A stretch of a text, in characters.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SpanBody {
+    /// Its first character.
+    #[schema(example = 0)]
+    start: usize,
+    /// The character after its last.
+    #[schema(example = 4)]
+    end: usize,
+    /// What it is.
+    #[schema(example = "person")]
+    label: String,
+}
+
+impl From<SpanBody> for Span {
+    fn from(SpanBody { start, end, label }: SpanBody) -> Self {
+        Self { start, end, label }
+    }
+}
+
+/// Spans as they are sent.
+pub fn spans(spans: Vec<Span>) -> Vec<SpanBody> {
+    spans.into_iter().map(|Span { start, end, label }| SpanBody { start, end, label }).collect()
+}
+
+/// A stretch of a text that was found.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FoundSpanBody {
+    /// Its first character.
+    start: usize,
+    /// The character after its last.
+    end: usize,
+    /// What it is.
+    label: String,
+    /// Its text.
+    text: String,
+    /// The probability that exactly this is one.
+    probability: f64,
+}
+
+impl From<AnswerSpan> for FoundSpanBody {
+    fn from(AnswerSpan { span, text, probability }: AnswerSpan) -> Self {
+        let Span { start, end, label } = span;
+        Self { start, end, label, text, probability }
     }
 }
 
@@ -227,8 +286,8 @@ impl From<Quality> for QualityBody {
     }
 }
 
-/// One answer: `label`, `confidence` and `scores` for classification, `value` for regression.
-#[derive(Debug, Serialize, ToSchema)]
+/// One answer: `label`, `confidence` and `scores` for classification, `value` for regression, `spans` for tagging.
+#[derive(Debug, Default, Serialize, ToSchema)]
 pub struct PredictionBody {
     /// Its id.
     #[schema(example = "pred_0123456789abcdefghjkmnpqrs")]
@@ -248,6 +307,12 @@ pub struct PredictionBody {
     /// The number.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f32>,
+    /// What was found, in order of place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spans: Option<Vec<FoundSpanBody>>,
+    /// A tag for each word, if the input came in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
 }
 
 /// A label and its probability.
@@ -269,11 +334,12 @@ impl From<Prediction> for PredictionBody {
                 confidence: Some(confidence),
                 abstained,
                 scores: scores.into_iter().map(|(label, score)| ScoreBody { label, score }).collect(),
-                value: None,
+                ..Self::default()
             },
-            Answer::Value(value) => {
-                let (label, confidence, scores) = (None, None, Vec::new());
-                Self { id, label, confidence, abstained: false, scores, value: Some(value) }
+            Answer::Value(value) => Self { id, value: Some(value), ..Self::default() },
+            Answer::Spans { spans, tags } => {
+                let spans = spans.into_iter().map(FoundSpanBody::from).collect();
+                Self { id, spans: Some(spans), tags, ..Self::default() }
             }
         }
     }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use tch::Device;
 
-use super::Model;
 use super::model::Architecture;
-use crate::domain::{BaseModel, Manifest, hex};
-use crate::nn::{TensorError, checkpoint};
+use super::{Model, Tagger};
+use crate::domain::{BaseModel, Kind, Manifest, hex};
+use crate::nn::{Params, TensorError, checkpoint};
 
 /// The layout of bundles that this program writes and reads.
 pub const FORMAT: u32 = 1;
@@ -49,7 +49,7 @@ pub enum BundleError {
 ///
 /// # Errors
 /// [`BundleError`] for the first that does not load: a server must not start with half of its base models.
-pub fn load_all(folder: &Path, device: Device) -> Result<Vec<(BaseModel, Model)>, BundleError> {
+pub fn load_all(folder: &Path, device: Device) -> Result<Vec<(BaseModel, Network)>, BundleError> {
     let file = |source| BundleError::File { path: folder.to_owned(), source };
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(file)? {
@@ -62,8 +62,42 @@ pub fn load_all(folder: &Path, device: Device) -> Result<Vec<(BaseModel, Model)>
     paths.iter().map(|path| load(path, device)).collect()
 }
 
+/// What a bundle's θ is of.
+pub enum Network {
+    /// Of a model whose inputs are rows.
+    Rows(Box<Model>),
+    /// Of a tagger, whose inputs are sentences.
+    Words(Box<Tagger>),
+}
+
 /// One bundle.
-pub fn load(folder: &Path, device: Device) -> Result<(BaseModel, Model), BundleError> {
+pub fn load(folder: &Path, device: Device) -> Result<(BaseModel, Network), BundleError> {
+    let (base, architecture, theta) = read(folder, device)?;
+    let mismatch = |reason: String| BundleError::Mismatch { path: folder.to_owned(), reason };
+    let tensor = |error: TensorError| mismatch(error.to_string());
+    if architecture.kind == Kind::Tagging {
+        let tagger = Tagger::with_theta(&architecture, theta, device).map_err(mismatch)?;
+        tagger.check_theta().map_err(tensor)?;
+        return Ok((base, Network::Words(Box::new(tagger))));
+    }
+    let model = Model::with_theta(architecture, theta, device).map_err(mismatch)?;
+    model.check_theta().map_err(tensor)?;
+    Ok((base, Network::Rows(Box::new(model))))
+}
+
+/// One bundle of a model whose inputs are rows.
+pub fn load_model(folder: &Path, device: Device) -> Result<(BaseModel, Model), BundleError> {
+    match load(folder, device)? {
+        (base, Network::Rows(model)) => Ok((base, *model)),
+        (_, Network::Words(_)) => Err(BundleError::Mismatch {
+            path: folder.to_owned(),
+            reason: "this base model is for tagging, and a model of rows is asked for".to_owned(),
+        }),
+    }
+}
+
+/// What the files say, once they are those that the manifest names.
+fn read(folder: &Path, device: Device) -> Result<(BaseModel, Architecture, Params), BundleError> {
     let path = folder.join(MANIFEST);
     let text = std::fs::read(&path).map_err(|source| BundleError::File { path: path.clone(), source })?;
     let manifest: Manifest = serde_json::from_slice(&text).map_err(|source| BundleError::Manifest { path, source })?;
@@ -82,24 +116,16 @@ pub fn load(folder: &Path, device: Device) -> Result<(BaseModel, Model), BundleE
     }
     let tensor = |error: TensorError| mismatch(error.to_string());
     let theta = checkpoint::from_bytes(&bytes, device).map_err(tensor)?;
-    let [kind] = manifest.kinds[..] else {
+    if manifest.kinds.len() != 1 {
         return Err(mismatch("a base model of this version serves exactly one kind".to_owned()));
-    };
-    let architecture = Architecture {
-        input: manifest.input.clone(),
-        kind,
-        backbone: manifest.backbone.clone(),
-        learner: manifest.learner.clone(),
-    };
-    let model = Model::with_theta(architecture, theta, device).map_err(mismatch)?;
-    model.check_theta().map_err(tensor)?;
-    Ok((BaseModel { sha256: identity(&manifest), manifest }, model))
+    }
+    let architecture = Architecture::of(&manifest);
+    Ok((BaseModel { sha256: identity(&manifest), manifest }, architecture, theta))
 }
 
-/// Writes a bundle; its θ is that of `model`.
-pub fn write(folder: &Path, mut manifest: Manifest, model: &Model) -> Result<BaseModel, BundleError> {
-    let bytes = model
-        .theta_bytes()
+/// Writes a bundle with this θ.
+pub fn write(folder: &Path, mut manifest: Manifest, theta: &Params) -> Result<BaseModel, BundleError> {
+    let bytes = checkpoint::to_bytes(theta, &[])
         .map_err(|error| BundleError::Mismatch { path: folder.to_owned(), reason: error.to_string() })?;
     manifest.theta_sha256 = hex(&Sha256::digest(&bytes));
     let text = serde_json::to_vec_pretty(&manifest)

@@ -4,8 +4,11 @@
 //! back, how large the systems are that closed forms solve. They are upper bounds rather than means; `tests/maths/memory.rs`
 //! compares them with what the process takes.
 
+use super::bundle::Network;
 use super::model::Model;
 use super::split::TILE;
+use super::tagging::Shape;
+use super::tagging::learn::{STEP_WORDS, Settings};
 use crate::domain::{Cost, LearnerConfig, Size};
 
 const FLOAT: u64 = 4;
@@ -16,7 +19,71 @@ const SLACK: u64 = 3 << 20;
 
 /// A base model's figures.
 #[derive(Clone, Debug)]
-pub struct Accounting {
+pub enum Accounting {
+    /// Of a model of rows.
+    Rows(Rows),
+    /// Of a tagger. Sizes count words.
+    Words {
+        /// The network's sizes.
+        shape: Shape,
+        /// How it learns.
+        settings: Settings,
+        /// Numbers in θ.
+        theta: u64,
+        /// Multiply-adds of one word, forward.
+        word_work: u64,
+    },
+}
+
+impl Accounting {
+    /// Of a base model. `is_tiled`: whether its rows go through the backbone in tiles, as [`Split`](super::split::Split)
+    /// does.
+    pub fn of(network: &Network, is_tiled: bool) -> Self {
+        match network {
+            Network::Rows(model) => Self::of_model(model, is_tiled),
+            Network::Words(tagger) => Self::Words {
+                shape: tagger.shape,
+                settings: tagger.settings,
+                theta: tagger.theta.numel() as u64,
+                word_work: tagger.multiply_adds(),
+            },
+        }
+    }
+
+    /// Of a model of rows.
+    pub fn of_model(model: &Model, is_tiled: bool) -> Self {
+        Self::Rows(Rows::of(model, is_tiled))
+    }
+
+    /// Of a computation of this size.
+    pub fn cost(&self, size: Size) -> Cost {
+        match self {
+            Self::Rows(rows) => rows.cost(size),
+            Self::Words { shape, settings, theta, word_work } => words(size, shape, settings, *theta, *word_work),
+        }
+    }
+}
+
+/// Of a tagger: words are looked at in steps of a bounded size, and what the encoder says of them is kept in 16 bits.
+fn words(size: Size, shape: &Shape, settings: &Settings, theta: u64, word_work: u64) -> Cost {
+    let (support, query, outputs) = (size.support as u64, size.query as u64, size.outputs as u64);
+    let all = support + query;
+    let head = outputs * shape.features() as u64;
+    let passes = if support == 0 { 0 } else { settings.looked_at(size.support, size.inner_steps) };
+    // Of each word what goes into a layer, three times as wide for its neighbours, and what comes out, once more for the
+    // way back.
+    let layers = 3 * (shape.width + shape.look + 2 * shape.channels) as u64 + outputs;
+    let step = all.min(STEP_WORDS as u64) * layers * 3 * FLOAT;
+    Cost {
+        multiply_adds: (3 * passes + query).saturating_mul(word_work + head),
+        // Parameters, their gradients and two moments, as tensors and on their way between two slices.
+        bytes: SLACK + all * shape.width as u64 * FLOAT / 2 + step + 10 * (theta + head) * FLOAT,
+    }
+}
+
+/// A figure for each part of a model of rows.
+#[derive(Clone, Debug)]
+pub struct Rows {
     learner: LearnerConfig,
     /// Whether rows go through the backbone in tiles, and no graph is kept of it.
     is_tiled: bool,
@@ -40,10 +107,8 @@ pub struct RowMemory {
     pub kept: u64,
 }
 
-impl Accounting {
-    /// Of a base model. `is_tiled`: whether its rows go through the backbone in tiles, as [`Split`](super::split::Split)
-    /// does.
-    pub fn of(model: &Model, is_tiled: bool) -> Self {
+impl Rows {
+    fn of(model: &Model, is_tiled: bool) -> Self {
         let backbone = &model.net.backbone;
         let numbers = model.theta.iter().filter(|(name, _)| !name.contains("head.")).map(|(_, t)| t.numel() as u64);
         let experts = model.architecture.learner.experts() as u64;
@@ -58,8 +123,7 @@ impl Accounting {
         }
     }
 
-    /// Of a computation of this size.
-    pub fn cost(&self, size: Size) -> Cost {
+    fn cost(&self, size: Size) -> Cost {
         let experts = self.learner.experts() as u64;
         let (support, query) = ((size.support + size.unlabelled) as u64, size.query as u64);
         let learning = if size.support == 0 { Cost::default() } else { self.learning(size) };
@@ -121,6 +185,8 @@ impl Accounting {
                         + (5 * rows * width + 5 * least * least + 6 * rows * outputs + 3 * head) * DOUBLE,
                 }
             }
+            // A tagger is no model of rows.
+            LearnerConfig::Tagger { .. } => Cost::default(),
             LearnerConfig::Logistic { steps } => {
                 let least = rows.min(self.width);
                 Cost {

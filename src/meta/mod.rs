@@ -26,8 +26,10 @@ pub mod learner;
 pub mod model;
 pub mod ridge;
 pub mod split;
+pub mod tagging;
 pub mod task;
 
 pub use batch::{Episode, Names, Query, Support};
 pub use learner::{Adapted, Learner, Phase};
 pub use model::Model;
+pub use tagging::Tagger;

@@ -8,7 +8,7 @@ use super::batch::{Support, stack_rows};
 use super::learner::{self, Learner, Net, Phase};
 use super::{Adapted, backbone};
 use crate::domain::{
-    BackboneConfig, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Outputs, Recipe, Rows, SupportSet,
+    BackboneConfig, HeadInit, InputSchema, Kind, LearnerConfig, Manifest, Norm, Outputs, Recipe, Rows, SupportSet,
 };
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint, init};
 
@@ -23,6 +23,21 @@ pub struct Architecture {
     pub backbone: BackboneConfig,
     /// From support set to adapter.
     pub learner: LearnerConfig,
+}
+
+impl Architecture {
+    /// Of the base model with this manifest.
+    ///
+    /// # Panics
+    /// If it serves no kind, which no bundle that loads does.
+    pub fn of(manifest: &Manifest) -> Self {
+        Self {
+            input: manifest.input.clone(),
+            kind: manifest.kinds[0],
+            backbone: manifest.backbone.clone(),
+            learner: manifest.learner.clone(),
+        }
+    }
 }
 
 /// A base model that can adapt and predict.
@@ -59,7 +74,7 @@ impl Model {
         let backbone = backbone::build(&architecture.backbone, &architecture.input)?;
         let norm = match architecture.backbone {
             BackboneConfig::Conv4 { norm, .. } => norm,
-            BackboneConfig::Mlp { .. } => Norm::Support, // no layer asks
+            BackboneConfig::Mlp { .. } | BackboneConfig::Words { .. } => Norm::Support, // no layer asks
         };
         let learner = &architecture.learner;
         let prototypes = matches!(learner.single(), LearnerConfig::Protonet {} | LearnerConfig::Logistic { .. })
@@ -82,7 +97,7 @@ impl Model {
         if learner.inner_steps() == Some(0) {
             return Err("inner_steps must be at least 1".to_owned());
         }
-        let learner = learner::build(&architecture.learner);
+        let learner = learner::build(&architecture.learner)?;
         Ok(Self { net: Net { backbone, norm }, learner, theta, device, architecture })
     }
 

@@ -32,6 +32,9 @@ pub enum TensorError {
     /// A network asked for a parameter that is not there.
     #[error("there is no parameter `{0}`")]
     MissingParam(String),
+    /// NaN or infinity where numbers were expected.
+    #[error("{0} left the finite numbers")]
+    NonFinite(&'static str),
     /// Nobody waits for the result any more.
     #[error("interrupted")]
     Interrupted,

@@ -14,6 +14,9 @@ use crate::store::StoreError;
 /// How often a waiting request looks for itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Words of a sentence, as they are on the average: nobody has counted them yet.
+const WORDS_A_SENTENCE: usize = 25;
+
 /// When to come back to a server whose queue of adaptations is full.
 const QUEUE_RETRY: Duration = Duration::from_secs(5);
 
@@ -153,11 +156,17 @@ impl Service {
         if support == 0 {
             return Err(Fault::EmptySupport.at("").into());
         }
-        if kind == Kind::Regression {
+        if !kind.has_labels() {
             return Ok(Size { support, outputs: 1, ..Size::default() });
         }
         let counts = self.store.count_support(tenant, task).await?;
         let given = counts.iter().filter(|label| label.support_count > 0).count();
+        if kind == Kind::Tagging {
+            if given == 0 {
+                return Err(Fault::NoSpans.at("").into());
+            }
+            return Ok(Size { support: support * WORDS_A_SENTENCE, outputs: 2 * given + 1, ..Size::default() });
+        }
         if given < 2 {
             return Err(Fault::TooFewLabels { given }.at("").into());
         }

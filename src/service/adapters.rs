@@ -83,15 +83,15 @@ impl Service {
         let adapter = self.find_adapter(tenant, task.id, version).await?;
         let base = self.base_of(&task, &adapter)?;
         let support = self.store.load_support(tenant, task.id).await?;
-        let (set, labels) = self.support_set(Origin::interactive(tenant), base, &task, support).await?;
+        let (set, labels) = self.prepared(Origin::interactive(tenant), base, &task, support).await?;
         if set.hash() != adapter.support_hash || labels != adapter.labels {
             return Err(ServiceError::Conflict {
                 code: "support_changed",
                 detail: "the task's examples are not those that this version was adapted to".to_owned(),
             });
         }
-        let again = self.engine.adapt(Origin::interactive(tenant), &base.manifest.name, set, adapter.recipe).await?;
-        Ok(Verified { adapter, derived_sha256: again.blob.sha256().to_owned() })
+        let (again, _) = self.adapt(Origin::interactive(tenant), base, &set, adapter.recipe, &labels).await?;
+        Ok(Verified { adapter, derived_sha256: again.sha256().to_owned() })
     }
 
     /// Adds an adapter that was made elsewhere with the same base model: once, however often it is sent.
@@ -131,6 +131,9 @@ impl Service {
         labels: usize,
     ) -> Result<()> {
         let bad = |reason: String| Fault::BadAdapter { reason }.at("/weights");
+        if task.kind == Kind::Tagging {
+            return self.check_tagging_weights(tenant, base, blob, labels).await;
+        }
         let width = base.manifest.input.row_width();
         let row = Rows::new(width, vec![0.0; width]).map_err(|fault| fault.at("/weights"))?;
         let outputs =
@@ -140,7 +143,7 @@ impl Service {
                 Err(EngineError::NonFinite(_)) => return Err(bad("they answer with NaN or infinity".to_owned()).into()),
                 Err(error) => return Err(error.into()),
             };
-        let expected = if task.kind == Kind::Regression { 1 } else { labels };
+        let expected = if task.kind.has_labels() { labels } else { 1 };
         if outputs != expected {
             return Err(bad(format!("they have {outputs} outputs, and {expected} are expected")).into());
         }
@@ -171,8 +174,8 @@ impl Service {
 
 /// Outputs have to be labels of the task, each once.
 fn check_imported_labels(task: &Task, labels: &[String]) -> Result<()> {
-    if task.kind == Kind::Regression && !labels.is_empty() {
-        return Err(Fault::Inapplicable { because: "a regression has no labels" }.at("/labels").into());
+    if !task.kind.has_labels() && !labels.is_empty() {
+        return Err(Fault::Inapplicable { because: "a task of this kind has no labels" }.at("/labels").into());
     }
     for (index, label) in labels.iter().enumerate() {
         let at = format!("/labels/{index}");

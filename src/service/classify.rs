@@ -34,7 +34,7 @@ impl Service {
         let mut examples = Vec::with_capacity(request.examples.len());
         for (index, (text, label)) in request.examples.into_iter().enumerate() {
             let input = schema.from_text(text).map_err(|fault| fault.at(format!("/examples/{index}/text")))?;
-            examples.push(GivenExample { input, label: Some(label), value: None, external_id: None });
+            examples.push(GivenExample { label: Some(label), ..GivenExample::of(input) });
         }
         let read = |(index, text)| schema.from_text(text).map_err(|fault: Fault| fault.at(format!("/inputs/{index}")));
         let query = request.inputs.into_iter().enumerate().map(read).collect::<Result<Vec<Input>, Invalid>>()?;
@@ -56,7 +56,8 @@ impl Service {
     }
 
     fn text_base(&self) -> Result<&BaseModel> {
-        let takes_text = |base: &&BaseModel| base.manifest.input.takes_text();
+        let takes_text =
+            |base: &&BaseModel| base.manifest.input.takes_text() && base.manifest.kinds.contains(&Kind::Classification);
         let found = self.base_models().iter().find(takes_text);
         found.ok_or_else(|| Fault::Missing.at("/model").into())
     }

@@ -3,10 +3,11 @@
 use sha2::{Digest, Sha256};
 
 use super::inputs::{Asked, check_count, check_name};
+use super::targets::target;
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Invalid, Kind, Rows, Support, SupportFilter, SupportId,
-    SupportSet, Target, Targets, Task, TaskId, TenantId, finite, hex, words,
+    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Kind, Rows, Span, Support, SupportFilter, SupportId,
+    SupportSet, Target, Targets, Task, TaskId, TenantId, hex, words,
 };
 use crate::engine::{Lane, Origin};
 use crate::store::{Added, StoreError};
@@ -29,8 +30,19 @@ pub struct GivenExample {
     pub label: Option<String>,
     /// Its number, for regression.
     pub value: Option<f32>,
+    /// Its spans, for tagging.
+    pub spans: Option<Vec<Span>>,
+    /// A tag for each of its words, in their place.
+    pub tags: Option<Vec<String>>,
     /// The caller's own name for it.
     pub external_id: Option<String>,
+}
+
+impl GivenExample {
+    /// An input of which nothing is said yet.
+    pub const fn of(input: Input) -> Self {
+        Self { input, label: None, value: None, spans: None, tags: None, external_id: None }
+    }
 }
 
 /// Changes to an example; `None` leaves a field as it is. An example is labelled or not: it cannot become unlabelled.
@@ -40,6 +52,8 @@ pub struct SupportPatch {
     pub label: Option<String>,
     /// Another number.
     pub value: Option<f32>,
+    /// Other spans.
+    pub spans: Option<Vec<Span>>,
     /// Another name.
     pub external_id: Option<String>,
 }
@@ -115,13 +129,14 @@ impl Service {
             return Err(ServiceError::Changed);
         }
         let base = self.named_base(&task.base_model, "/base_model")?;
-        let (label, value) = match (patch.label, patch.value, &before.example.target) {
-            (None, None, Some(Target::Label(label))) => (Some(label.clone()), None),
-            (None, None, Some(Target::Value(value))) => (None, Some(*value)),
-            (label, value, _) => (label, value),
+        let (label, value, spans) = match (patch.label, patch.value, patch.spans, &before.example.target) {
+            (None, None, None, Some(Target::Label(label))) => (Some(label.clone()), None, None),
+            (None, None, None, Some(Target::Value(value))) => (None, Some(*value), None),
+            (None, None, None, Some(Target::Spans(spans))) => (None, None, Some(spans.clone())),
+            (label, value, spans, _) => (label, value, spans),
         };
         let external_id = patch.external_id.or_else(|| before.example.external_id.clone());
-        let given = GivenExample { input: before.example.input.clone(), label, value, external_id };
+        let given = GivenExample { label, value, spans, external_id, ..GivenExample::of(before.example.input.clone()) };
         let given = Given { examples: vec![given], unlabelled: Vec::new() };
         let asked = Asked { origin: Origin::interactive(tenant), pointer: "" };
         let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, asked).await;
@@ -188,11 +203,13 @@ impl Service {
         let mut inputs = Vec::with_capacity(given.len());
         for (index, example) in given.into_iter().enumerate() {
             let at = format!("{pointer}/{index}");
-            let target = target(kind, example.label, example.value, &at)?;
-            if let Target::Label(label) = &target {
+            let target = target(base, kind, &example, &at)?;
+            for label in target.labels() {
                 let is_known = labels.contains(label) || new_labels.contains(label);
                 if !is_known && !open_labels {
-                    return Err(Fault::UnknownLabel { label: label.clone() }.at(format!("{at}/label")).into());
+                    return Err(Fault::UnknownLabel { label: label.clone() }
+                        .at(format!("{at}/{}", target.field()))
+                        .into());
                 }
                 if !is_known {
                     new_labels.push(label.clone());
@@ -205,7 +222,11 @@ impl Service {
             inputs.push(example.input);
         }
         check_count("labels", labels.len() + new_labels.len(), base.manifest.limits.max_labels, pointer)?;
-        let (mut inputs, mut rows) = self.rows(base, inputs, asked, "/input", Lane::Adapt).await?;
+        let (mut inputs, mut rows) = match kind {
+            // Sentences are read when they are adapted to.
+            Kind::Tagging => (inputs, vec![Vec::new(); targets.len()]),
+            _ => self.rows(base, inputs, asked, "/input", Lane::Adapt).await?,
+        };
         if !unlabelled.is_empty() {
             let asked = Asked { origin, pointer: "/unlabelled" };
             let (unlabelled, more) = self.rows(base, unlabelled, asked, "", Lane::Adapt).await?;
@@ -302,12 +323,12 @@ pub(super) fn assemble(
             let labels = targets.iter().map(|target| u32::try_from(class(target)).unwrap_or(u32::MAX)).collect();
             Targets::Classes { labels, way: names.len() }
         }
-        Kind::Regression => Targets::Values(
+        Kind::Regression | Kind::Tagging => Targets::Values(
             targets
                 .iter()
                 .map(|target| match target {
                     Target::Value(value) => *value,
-                    Target::Label(_) => f32::NAN, // refused just below
+                    Target::Label(_) | Target::Spans(_) => f32::NAN, // refused just below
                 })
                 .collect(),
         ),
@@ -316,38 +337,16 @@ pub(super) fn assemble(
     Ok((set.with_unlabelled(&unlabelled)?, names))
 }
 
-pub(super) fn target(kind: Kind, label: Option<String>, value: Option<f32>, at: &str) -> Result<Target, Invalid> {
-    match (kind, label, value) {
-        (Kind::Classification, Some(label), None) => {
-            check_name("label", &label, &format!("{at}/label"))?;
-            Ok(Target::Label(label))
-        }
-        (Kind::Classification, _, Some(_)) => {
-            Err(Fault::WrongTarget { kind: "classification", needs: "`label` and no `value`" }
-                .at(format!("{at}/value")))
-        }
-        (Kind::Classification, None, None) => {
-            Err(Fault::WrongTarget { kind: "classification", needs: "`label`" }.at(format!("{at}/label")))
-        }
-        (Kind::Regression, None, Some(value)) => {
-            finite(&[value]).map_err(|fault| fault.at(format!("{at}/value")))?;
-            Ok(Target::Value(value))
-        }
-        (Kind::Regression, Some(_), _) => {
-            Err(Fault::WrongTarget { kind: "regression", needs: "`value` and no `label`" }.at(format!("{at}/label")))
-        }
-        (Kind::Regression, None, None) => {
-            Err(Fault::WrongTarget { kind: "regression", needs: "`value`" }.at(format!("{at}/value")))
-        }
-    }
-}
-
 /// Two examples with one digest are duplicates: the same row with the same target, however the input was encoded. Of a
 /// text it is the text that counts: processors differ in the last bits of its row.
 fn digest(input: &Input, row: &[f32], target: Option<&Target>) -> String {
     let mut hash = Sha256::new();
     match input {
         Input::Text(text) => hash.update(text),
+        Input::Tokens(tokens) => tokens.iter().for_each(|token| {
+            hash.update(token);
+            hash.update([0]);
+        }),
         _ => row.iter().for_each(|value| hash.update(value.to_le_bytes())),
     }
     match target {
@@ -360,6 +359,15 @@ fn digest(input: &Input, row: &[f32], target: Option<&Target>) -> String {
             hash.update(value.to_le_bytes());
         }
         None => hash.update([2]),
+        Some(Target::Spans(spans)) => {
+            hash.update([3]);
+            for Span { start, end, label } in spans {
+                hash.update((*start as u64).to_le_bytes());
+                hash.update((*end as u64).to_le_bytes());
+                hash.update(label);
+                hash.update([0]);
+            }
+        }
     }
     hex(&hash.finalize())
 }

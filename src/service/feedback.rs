@@ -1,7 +1,7 @@
 //! Feedback: what would have been right, about predictions that were kept.
 
 use super::{Answer, Given, GivenExample, Predicted, Result, Service, ServiceError, SupportAdded};
-use crate::domain::{Input, PredictionId, StoredPrediction, Target, TaskId, TenantId};
+use crate::domain::{Input, PredictionId, Span, StoredPrediction, Target, TaskId, TenantId};
 
 /// What would have been right.
 #[derive(Clone, Debug)]
@@ -12,6 +12,8 @@ pub struct Feedback {
     pub label: Option<String>,
     /// The right number, for regression.
     pub value: Option<f32>,
+    /// The right spans, for tagging.
+    pub spans: Option<Vec<Span>>,
 }
 
 /// What came of feedback.
@@ -29,11 +31,15 @@ impl Service {
         self.found_task(tenant, task).await?;
         let stored = self.store.find_prediction(tenant, task, feedback.prediction).await?;
         let StoredPrediction { input, answer, .. } = stored.ok_or(ServiceError::NotFound("prediction"))?;
-        let was_right = match (&answer, &feedback.label) {
-            (Target::Label(answered), Some(label)) => Some(answered == label),
+        let Feedback { label, value, spans, .. } = feedback;
+        let was_right = match (&answer, &label, &spans) {
+            (Target::Label(answered), Some(label), None) => Some(answered == label),
+            (Target::Spans(answered), None, Some(spans)) => {
+                Some(answered.len() == spans.len() && spans.iter().all(|span| answered.contains(span)))
+            }
             _ => None,
         };
-        let example = GivenExample { input, label: feedback.label, value: feedback.value, external_id: None };
+        let example = GivenExample { label, value, spans, ..GivenExample::of(input) };
         let given = Given { examples: vec![example], unlabelled: Vec::new() };
         Ok(FeedbackTaken { was_right, support: self.add_support(tenant, task, given).await? })
     }
@@ -57,6 +63,9 @@ impl Service {
                 answer: match &prediction.answer {
                     Answer::Label { label, .. } => Target::Label(label.clone()),
                     Answer::Value(value) => Target::Value(*value),
+                    Answer::Spans { spans, .. } => {
+                        Target::Spans(spans.iter().map(|found| found.span.clone()).collect())
+                    }
                 },
                 created_at: now,
             })

@@ -1,7 +1,7 @@
 //! From callers' values to rows of numbers.
 
 use super::{Result, Service, ServiceError};
-use crate::domain::{BaseModel, Fault, Input, Invalid, PixelLimits, Rows};
+use crate::domain::{BaseModel, Fault, Input, Invalid, PixelLimits};
 use crate::engine::{Lane, Origin};
 
 /// Longest name, label or external id, in characters.
@@ -66,17 +66,6 @@ impl Service {
             }
         }
         Ok((inputs, rows))
-    }
-
-    /// Rows of a query.
-    pub(super) async fn query(&self, origin: Origin, base: &BaseModel, query: Vec<Input>) -> Result<Rows> {
-        let limits = &base.manifest.limits;
-        if query.is_empty() {
-            return Err(Fault::TooFew { what: "inputs in the query", given: 0, least: 1 }.at("/query").into());
-        }
-        check_count("inputs in the query", query.len(), limits.max_query, "/query")?;
-        let (_, rows) = self.rows(base, query, Asked { origin, pointer: "/query" }, "", Lane::Predict).await?;
-        Rows::new(base.manifest.input.row_width(), rows.concat()).map_err(|fault| fault.at("/query").into())
     }
 }
 

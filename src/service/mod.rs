@@ -20,10 +20,13 @@ pub mod keys;
 mod monitors;
 mod pace;
 mod predictions;
+mod prepared;
 mod relay;
 mod requests;
 mod residency;
 mod runner;
+mod tagging;
+mod targets;
 mod tasks;
 mod uploads;
 mod webhooks;
@@ -59,7 +62,7 @@ pub use examples::{Given, GivenExample, SupportAdded, SupportPatch};
 pub use feedback::{Feedback, FeedbackTaken};
 pub use monitors::MonitorPatch;
 pub use predictions::{
-    AdaptPredict, AdaptPredicted, Answer, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
+    AdaptPredict, AdaptPredicted, Answer, AnswerSpan, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
 };
 pub use relay::Relay;
 pub use requests::REQUEST_LEASE;

@@ -114,7 +114,7 @@ impl Service {
         }
         let label = |prediction: &Prediction| match &prediction.answer {
             Answer::Label { label, .. } => Some(label.clone()),
-            Answer::Value(_) => None,
+            Answer::Value(_) | Answer::Spans { .. } => None,
         };
         let labels: Vec<String> = predictions.iter().filter_map(label).collect();
         match timeout(LONGEST_LOOK, self.store.observe(tenant, task.id, &labels, self.clock.now())).await {

@@ -3,15 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::answering::Answers;
-use super::examples::{assemble, target};
 use super::inputs::{Asked, check_count};
+use super::prepared::{Prepared, Query};
+use super::targets::target;
 use super::tasks::check_kind;
-use super::{Given, GivenExample, Result, Service};
+use super::{Given, GivenExample, Result, Service, ServiceError};
 use crate::domain::{
-    Adapter, BaseModel, Calibration, Evaluation, Example, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality,
-    Recipe, Rows, Target, Task, TaskId, TenantId, Usage, argmax, probabilities,
+    Adapter, BaseModel, Calibration, Evaluation, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality, Recipe,
+    Span, TagReport, Target, Task, TaskId, TenantId, Usage, argmax, probabilities,
 };
-use crate::engine::{Lane, Origin};
+use crate::engine::Origin;
 
 /// Most versions that are compared at a time.
 const MAX_COMPARED: usize = 8;
@@ -122,6 +123,24 @@ pub enum Answer {
     },
     /// A number.
     Value(f32),
+    /// Stretches of a text.
+    Spans {
+        /// In order of place.
+        spans: Vec<AnswerSpan>,
+        /// A tag for each word, where the words were given.
+        tags: Vec<String>,
+    },
+}
+
+/// A stretch of a text that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnswerSpan {
+    /// Where it is, and what.
+    pub span: Span,
+    /// Its text.
+    pub text: String,
+    /// The probability that exactly this is one.
+    pub probability: f64,
 }
 
 impl Service {
@@ -132,7 +151,7 @@ impl Service {
         let kept = if request.store { request.query.clone() } else { Vec::new() };
         let base = self.base_of(&task, &adapter)?;
         let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
-        let query = self.query(origin, base, request.query).await?;
+        let query = self.query(origin, base, request.query, ("/query", "")).await?;
         let predicted = self.predict_rows(tenant, &task, &adapter, query, request.style, request.deadline).await?;
         let predicted = Predicted { is_remembered, ..predicted };
         if request.store {
@@ -156,7 +175,7 @@ impl Service {
             return Err(Fault::OutOfRange { given, least: 2, most: MAX_COMPARED as i64 }.at("/versions").into());
         }
         let base = self.named_base(&task.base_model, "/base_model")?;
-        let query = self.query(Origin::interactive(tenant), base, query).await?;
+        let query = self.query(Origin::interactive(tenant), base, query, ("/query", "")).await?;
         let mut answers = Vec::with_capacity(versions.len());
         for &version in versions {
             let Answers { adapter, .. } = self.answering(tenant, task.id, Some(version)).await?;
@@ -179,19 +198,18 @@ impl Service {
         let truths = examples
             .iter()
             .enumerate()
-            .map(|(index, example)| {
-                target(task.kind, example.label.clone(), example.value, &format!("/examples/{index}"))
-            })
+            .map(|(index, example)| target(base, task.kind, example, &format!("/examples/{index}")))
             .collect::<Result<Vec<Target>, _>>()?;
         check_count("examples", truths.len(), base.manifest.limits.max_query, "/examples")?;
         if truths.is_empty() {
             return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
         }
         let inputs = examples.into_iter().map(|example| example.input).collect();
-        let asked = Asked { origin: Origin::interactive(tenant), pointer: "/examples" };
-        let (_, rows) = self.rows(base, inputs, asked, "/input", Lane::Predict).await?;
-        let width = base.manifest.input.row_width();
-        let query = Rows::new(width, rows.concat()).map_err(|fault| fault.at("/examples"))?;
+        let query = self.query(Origin::interactive(tenant), base, inputs, ("/examples", "/input")).await?;
+        if let Query::Sentences(sentences) = query {
+            let report = self.judge_tags(tenant, base, &adapter, sentences, &truths).await?;
+            return Ok((adapter.version, Evaluated::Tags(Box::new(report))));
+        }
         let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
         let Predicted { predictions, .. } = self.predict_rows(tenant, &task, &adapter, query, style, None).await?;
         Ok((adapter.version, judged(&truths, predictions, adapter.labels)))
@@ -202,16 +220,21 @@ impl Service {
         tenant: TenantId,
         task: &Task,
         adapter: &Adapter,
-        query: Rows,
+        query: Query,
         style: AnswerStyle,
         deadline: Option<Instant>,
     ) -> Result<Predicted> {
         let base = self.base_of(task, adapter)?;
         let blob = self.load_adapter(tenant, adapter).await?;
         let origin = Origin { deadline, ..Origin::interactive(tenant) };
-        let outputs = self.engine.predict(origin, &base.manifest.name, blob, query).await?;
-        let calibration = adapter.quality.as_ref().and_then(|quality| quality.calibration.as_ref());
-        let predictions = self.answers(task.kind, &outputs, &adapter.labels, calibration, style);
+        let predictions = match query {
+            Query::Sentences(sentences) => self.tag(origin, base, blob, &adapter.labels, sentences).await?,
+            Query::Rows(rows) => {
+                let outputs = self.engine.predict(origin, &base.manifest.name, blob, rows).await?;
+                let calibration = adapter.quality.as_ref().and_then(|quality| quality.calibration.as_ref());
+                self.answers(task.kind, &outputs, &adapter.labels, calibration, style)
+            }
+        };
         self.meter(tenant, Usage { predictions: predictions.len() as u64, ..Usage::default() });
         Ok(Predicted { version: adapter.version, base: base.clone(), predictions, is_remembered: false })
     }
@@ -229,28 +252,31 @@ impl Service {
         let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let asked = Asked { origin, pointer: "/support" };
         let checked = self.check_examples(base, kind, &[], true, request.support, asked).await?;
-        let query = self.query(origin, base, request.query).await?;
-        let targets: Vec<Option<Target>> = checked.examples.into_iter().map(|Example { target, .. }| target).collect();
-        let (support, labels) =
-            assemble(base, kind, &checked.new_labels, &checked.rows, &targets).map_err(|fault| fault.at("/support"))?;
-        let support = self.with_names(origin, base, support, &labels).await?;
-        let (hash, of_support, order) =
-            (support.hash().to_owned(), support.targets().clone(), support.order().to_vec());
-        let base_name = &base.manifest.name;
-        let (adapted, outputs) = self.engine.adapt_predict(origin, base_name, support, request.recipe, query).await?;
-        let judge = |held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels, &order);
-        let quality = adapted.leave_one_out.and_then(judge);
-        let calibration = quality.as_ref().and_then(|quality| quality.calibration.as_ref());
+        let query = self.query(origin, base, request.query, ("/query", "")).await?;
+        let (support, labels) = self.prepared_once(origin, base, kind, checked).await?;
+        let support_hash = support.hash().to_owned();
+        let (predictions, quality) = match (support, query) {
+            (Prepared::Rows(support), Query::Rows(query)) => {
+                let (of_support, order) = (support.targets().clone(), support.order().to_vec());
+                let name = &base.manifest.name;
+                let (adapted, outputs) =
+                    self.engine.adapt_predict(origin, name, support, request.recipe, query).await?;
+                let judge = |held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels, &order);
+                let quality = adapted.leave_one_out.and_then(judge);
+                let calibration = quality.as_ref().and_then(|quality| quality.calibration.as_ref());
+                (self.answers(kind, &outputs, &labels, calibration, request.style), quality)
+            }
+            (support, Query::Sentences(sentences)) => {
+                let (blob, quality) = self.adapt(origin, base, &support, request.recipe, &labels).await?;
+                (self.tag(origin, base, blob, &labels, sentences).await?, quality)
+            }
+            // A base model takes either, in its support and in its queries.
+            (Prepared::Sentences(_), Query::Rows(_)) => return Err(ServiceError::Lost),
+        };
         let compute_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let predictions = outputs.rows().count() as u64;
-        self.meter(tenant, Usage { requests: 0, predictions, adaptations: 1, compute_ms });
-        Ok(AdaptPredicted {
-            base: base.clone(),
-            support_hash: hash,
-            predictions: self.answers(kind, &outputs, &labels, calibration, request.style),
-            quality,
-            took: started.elapsed(),
-        })
+        let answered = predictions.len() as u64;
+        self.meter(tenant, Usage { requests: 0, predictions: answered, adaptations: 1, compute_ms });
+        Ok(AdaptPredicted { base: base.clone(), support_hash, predictions, quality, took: started.elapsed() })
     }
 
     fn answers(
@@ -262,7 +288,7 @@ impl Service {
         style: AnswerStyle,
     ) -> Vec<Prediction> {
         let answer = |row: &[f32]| match kind {
-            Kind::Regression => Answer::Value(row[0]),
+            Kind::Regression | Kind::Tagging => Answer::Value(row[0]),
             Kind::Classification => classified(row, labels, calibration, style),
         };
         outputs.rows().map(|row| Prediction { id: PredictionId::fresh(&*self.ids), answer: answer(row) }).collect()
@@ -273,7 +299,7 @@ impl Service {
 fn agreement(answers: &[Predicted]) -> Option<f64> {
     let label = |prediction: &Prediction| match &prediction.answer {
         Answer::Label { label, .. } => Some(label.clone()),
-        Answer::Value(_) => None,
+        Answer::Value(_) | Answer::Spans { .. } => None,
     };
     let labels = |predicted: &Predicted| predicted.predictions.iter().map(label).collect::<Option<Vec<String>>>();
     let all = answers.iter().map(labels).collect::<Option<Vec<_>>>()?;
@@ -287,6 +313,8 @@ fn agreement(answers: &[Predicted]) -> Option<f64> {
 pub enum Evaluated {
     /// About a classifier.
     Labels(Box<Evaluation>),
+    /// About a tagger.
+    Tags(Box<TagReport>),
     /// About a regression.
     Values {
         /// Examples.
@@ -383,7 +411,7 @@ mod tests {
             let style = AnswerStyle { top_k: None, abstain };
             match classified(&[logit, 0.0, -100.0], &labels(), Some(&fitted), style) {
                 Answer::Label { confidence, abstained, .. } => (confidence, abstained),
-                Answer::Value(_) => panic!("a class"),
+                _ => panic!("a class"),
             }
         };
 

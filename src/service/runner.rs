@@ -12,10 +12,10 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Quality, SupportId, TenantId,
+    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, SupportId, TenantId,
     Timestamp, Usage,
 };
-use crate::engine::{Adapted, EngineError, Origin};
+use crate::engine::{EngineError, Origin};
 use crate::store::{Claim, Completion, Hint};
 
 /// Longest pause before a full engine is asked again.
@@ -218,7 +218,7 @@ impl Service {
         let ids: Vec<SupportId> = labelled.map(|support| support.id).collect();
         let origin = Origin::interactive(claim.tenant);
         let (set, labels) = loop {
-            match self.support_set(origin, base, task, support.clone()).await {
+            match self.prepared(origin, base, task, support.clone()).await {
                 // The job was accepted: its texts wait for their place, too.
                 Err(ServiceError::Overloaded { retry_after } | ServiceError::Crowded { retry_after, .. }) => {
                     sleep(retry_after.min(ENGINE_RETRY)).await;
@@ -237,7 +237,7 @@ impl Service {
         }
         let adapt = async {
             loop {
-                match self.engine.adapt(origin, &base.manifest.name, set.clone(), recipe).await {
+                match self.adapt(origin, base, &set, recipe, &labels).await {
                     // The job was accepted: it waits for its place, holding its lease.
                     Err(EngineError::Full { retry_after } | EngineError::TenantFull { retry_after, .. }) => {
                         sleep(retry_after.min(ENGINE_RETRY)).await;
@@ -247,9 +247,7 @@ impl Service {
             }
         };
         let ((), result) = tokio::join!(self.note_phase(claim, AdaptationPhase::InnerLoop), adapt);
-        let Adapted { blob, leave_one_out } = result?;
-        let judge = |held_out| Quality::from_leave_one_out(&held_out, set.targets(), &labels, set.order());
-        let mut quality = leave_one_out.and_then(judge);
+        let (blob, mut quality) = result?;
         if let Some(quality) = &mut quality {
             quality.name_suspects(&ids);
         }

@@ -83,7 +83,7 @@ impl Service {
         check_name("name", &new.name, "/name")?;
         check_metadata(&new.metadata)?;
         check_labels(base, kind, new.labels.as_deref().unwrap_or_default(), "/labels")?;
-        let open_labels = new.labels.is_none() && kind == Kind::Classification;
+        let open_labels = new.labels.is_none() && kind.has_labels();
         let mut labels = new.labels.unwrap_or_default();
         let given = Given { examples: new.support, unlabelled: Vec::new() };
         let asked = Asked { origin: Origin::interactive(tenant), pointer: "/support" };
@@ -202,8 +202,8 @@ pub(super) fn check_kind(base: &BaseModel, kind: Option<Kind>) -> Result<Kind, I
 }
 
 fn check_labels(base: &BaseModel, kind: Kind, labels: &[String], pointer: &str) -> Result<(), Invalid> {
-    if kind == Kind::Regression && !labels.is_empty() {
-        return Err(Fault::Inapplicable { because: "a regression has no labels" }.at(pointer));
+    if !kind.has_labels() && !labels.is_empty() {
+        return Err(Fault::Inapplicable { because: "a task of this kind has no labels" }.at(pointer));
     }
     check_count("labels", labels.len(), base.manifest.limits.max_labels, pointer)?;
     for (index, label) in labels.iter().enumerate() {

@@ -39,6 +39,13 @@ fn identity(config: &TrainConfig) -> String {
 }
 
 impl State {
+    /// Before the first step.
+    pub(super) fn new(theta: &Params, adam: Adam) -> Self {
+        let copy = || theta.shallow_clone();
+        let (best_step, best_score, since_best) = (0, None, 0);
+        Self { step: 0, theta: copy(), average: copy(), adam, best_theta: copy(), best_step, best_score, since_best }
+    }
+
     /// Writes the file beside its place and moves it there.
     pub(super) fn save(&self, path: &Path, config: &TrainConfig) -> Result<(), TrainError> {
         let mut all = Params::new();

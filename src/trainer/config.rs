@@ -26,7 +26,8 @@ pub struct TrainConfig {
     pub backbone: BackboneConfig,
     /// From support set to adapter.
     pub learner: LearnerConfig,
-    /// Episodes of the outer loop.
+    /// Episodes of the outer loop; none where there are corpora of sentences.
+    #[serde(default)]
     pub episode: EpisodeRange,
     /// The outer loop.
     pub outer: OuterConfig,
@@ -40,7 +41,7 @@ pub struct TrainConfig {
 }
 
 /// How large episodes are; lower and upper bounds are included.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EpisodeRange {
     /// Classes N.
@@ -138,7 +139,8 @@ impl TrainConfig {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        let ranges = std::iter::once(&self.episode).chain(&self.validation.settings);
+        let has_episodes = !matches!(self.task, TaskConfig::Sentences { .. });
+        let ranges = has_episodes.then_some(&self.episode).into_iter().chain(&self.validation.settings);
         for range in ranges {
             range.check()?;
         }

@@ -19,13 +19,15 @@ mod measure;
 mod outer;
 mod run;
 pub mod search;
+mod tagging;
 
 use std::path::PathBuf;
 
 pub use config::{EpisodeRange, TrainConfig, ValidationConfig};
 pub use descent::Descent;
 pub use measure::{Measurement, in_order};
-pub use run::{Begin, Finished, Observer, Run, StepReport, Stop, ValidationReport};
+pub use run::{Begin, Ended, Observer, Run, StepReport, Stop, ValidationReport};
+pub use tagging::{TaggerRun, Trial};
 
 use crate::meta::bundle::BundleError;
 use crate::meta::eval::EvalError;

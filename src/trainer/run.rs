@@ -14,7 +14,7 @@ use crate::meta::model::Architecture;
 use crate::meta::task::{Split, TaskDistribution};
 use crate::meta::{Model, Phase, bundle};
 use crate::nn::optim::Adam;
-use crate::nn::{TensorError, bridge};
+use crate::nn::{Params, TensorError, bridge};
 
 /// Added to the seed for validation episodes, so that they are not those of a report with the same seed.
 const VALIDATION_SEED: u64 = 0x7661_6c69;
@@ -78,9 +78,11 @@ pub enum Begin {
 }
 
 /// A run that has ended.
-pub struct Finished {
-    /// The model with the best θ.
-    pub model: Model,
+pub struct Ended {
+    /// What the base model is made of.
+    pub architecture: Architecture,
+    /// The best θ.
+    pub theta: Params,
     /// Outer steps taken.
     pub steps: u64,
     /// Outer steps that the best θ had taken.
@@ -139,16 +141,7 @@ impl Run {
         let saved = if begin == Begin::Resume { State::load(&checkpoint, &config, device)? } else { None };
         let state = match saved {
             Some(state) => state,
-            None => State {
-                step: 0,
-                theta: model.theta.shallow_clone(),
-                average: model.theta.shallow_clone(),
-                adam: Adam::new(&model.trainable())?,
-                best_theta: model.theta.shallow_clone(),
-                best_step: 0,
-                best_score: None,
-                since_best: 0,
-            },
+            None => State::new(&model.theta, Adam::new(&model.trainable())?),
         };
         model.theta = state.theta.shallow_clone();
         model.check_theta()?;
@@ -244,7 +237,7 @@ impl Run {
         }
         let mean = estimates.iter().map(|(_, estimate)| estimate.mean).sum::<f64>() / estimates.len() as f64;
         let score = match self.model.architecture.kind {
-            crate::domain::Kind::Classification => mean,
+            crate::domain::Kind::Classification | crate::domain::Kind::Tagging => mean,
             crate::domain::Kind::Regression => -mean,
         };
         let is_best = self.state.best_score.is_none_or(|best| score > best);
@@ -275,14 +268,18 @@ impl Run {
     }
 
     /// Ends the run: the model with the best θ.
-    pub fn finish(mut self) -> (Finished, Box<dyn TaskDistribution>, TrainConfig) {
-        self.model.theta = self.state.best_theta.shallow_clone();
-        let finished = Finished { model: self.model, steps: self.state.step, best_step: self.state.best_step };
-        (finished, self.tasks, self.config)
+    pub fn finish(self) -> (Ended, Box<dyn TaskDistribution>, TrainConfig) {
+        let ended = Ended {
+            architecture: self.model.architecture,
+            theta: self.state.best_theta,
+            steps: self.state.step,
+            best_step: self.state.best_step,
+        };
+        (ended, self.tasks, self.config)
     }
 }
 
-impl Finished {
+impl Ended {
     /// Writes the bundle `folder/<name>`.
     pub fn write_bundle(
         &self,
@@ -292,7 +289,7 @@ impl Finished {
         commit: Option<String>,
         figures: Vec<Figure>,
     ) -> Result<PathBuf, TrainError> {
-        let architecture = &self.model.architecture;
+        let architecture = &self.architecture;
         let manifest = Manifest {
             format: bundle::FORMAT,
             name: config.name.clone(),
@@ -316,7 +313,7 @@ impl Finished {
             figures,
         };
         let path = folder.join(&config.name);
-        bundle::write(&path, manifest, &self.model)?;
+        bundle::write(&path, manifest, &self.theta)?;
         Ok(path)
     }
 }

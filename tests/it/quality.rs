@@ -38,12 +38,12 @@ fn data() -> Option<PathBuf> {
 
 fn base() -> Model {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/omniglot");
-    bundle::load(&folder, Device::Cpu).unwrap().1
+    bundle::load_model(&folder, Device::Cpu).unwrap().1
 }
 
 fn tasks(data: &Path) -> Box<dyn TaskDistribution> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/omniglot");
-    let (base, _) = bundle::load(&folder, Device::Cpu).unwrap();
+    let (base, _) = bundle::load_model(&folder, Device::Cpu).unwrap();
     let config: TaskConfig = serde_json::from_value(base.manifest.provenance.config["task"].clone()).unwrap();
     task::open(&config, &Sources { data, encoders: data, tuning: None, progress: &|_, _| {} }).unwrap()
 }

@@ -7,3 +7,4 @@ mod golden;
 mod gradients;
 mod memory;
 mod models;
+mod tags;

@@ -51,6 +51,7 @@ fn listed(learner: &LearnerConfig) -> bool {
         | LearnerConfig::Protonet {}
         | LearnerConfig::R2d2 {}
         | LearnerConfig::Logistic { .. } => true,
+        LearnerConfig::Tagger { .. } => false, // learns from sentences, see the tests of `meta::tagging`
     }
 }
 

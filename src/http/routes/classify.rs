@@ -159,7 +159,8 @@ impl ClassificationBody {
     fn new(input: String, Prediction { id, answer }: Prediction) -> Self {
         let (prediction, confidence, scores) = match answer {
             Answer::Label { label, confidence, scores, .. } => (label, confidence, scores),
-            Answer::Value(value) => (value.to_string(), 1.0, Vec::new()), // the service asks for classes
+            // The service asks for classes.
+            Answer::Value(_) | Answer::Spans { .. } => (String::new(), 0.0, Vec::new()),
         };
         let labels = scores.into_iter().map(|(label, confidence)| (label, ConfidenceBody { confidence })).collect();
         Self {

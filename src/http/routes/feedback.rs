@@ -7,12 +7,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::support::AddedBody;
-use crate::domain::{Evaluation, LabelEvaluation, PredictionId, TaskId, narrow};
+use crate::domain::{Evaluation, LabelEvaluation, PredictionId, Span, TaskId, narrow};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, Caller, Maker};
 use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::wire::{self, ExampleBody};
+use crate::http::tag_report::TagReportBody;
+use crate::http::wire::{self, ExampleBody, SpanBody};
 use crate::service::{Evaluated, Feedback, FeedbackTaken};
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -66,6 +67,9 @@ struct EvaluationBody {
     /// Mean squared error, for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_squared_error: Option<f64>,
+    /// Precision, recall and F1, for tagging.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<TagReportBody>,
 }
 
 /// What they say about one label.
@@ -93,6 +97,9 @@ impl EvaluationBody {
     fn new(version: u32, evaluated: Evaluated) -> Self {
         match evaluated {
             Evaluated::Labels(evaluation) => Self { version, ..Self::from(*evaluation) },
+            Evaluated::Tags(report) => {
+                Self { version, n: report.sentences, report: Some(TagReportBody::from(*report)), ..Self::default() }
+            }
             Evaluated::Values { n, mean_squared_error } => {
                 Self { version, n, mean_squared_error: Some(mean_squared_error), ..Self::default() }
             }
@@ -145,6 +152,8 @@ struct FeedbackBody {
     label: Option<String>,
     /// The right number, for regression.
     value: Option<f64>,
+    /// The right spans, for tagging.
+    spans: Option<Vec<SpanBody>>,
 }
 
 /// What came of feedback.
@@ -167,9 +176,10 @@ async fn take_feedback(
     Maker(service): Maker,
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
-    ApiJson(FeedbackBody { prediction_id, label, value }): ApiJson<FeedbackBody>,
+    ApiJson(FeedbackBody { prediction_id, label, value, spans }): ApiJson<FeedbackBody>,
 ) -> Result<Json<FeedbackTakenBody>, Problem> {
-    let feedback = Feedback { prediction: prediction_id, label, value: value.map(narrow) };
+    let spans = spans.map(|spans| spans.into_iter().map(Span::from).collect());
+    let feedback = Feedback { prediction: prediction_id, label, value: value.map(narrow), spans };
     let FeedbackTaken { was_right, support } = service.take_feedback(tenant, task, feedback).await?;
     Ok(Json(FeedbackTakenBody { was_right, support: support.into() }))
 }

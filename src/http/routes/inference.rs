@@ -1,7 +1,8 @@
 //! The Open Inference Protocol, version 2: a task is a model, a version of its adapter a version of the model.
 //!
 //! One input tensor, `query`: `FP32 [n, d]` for vectors, `FP32 [n, c, h, w]` for images, `BYTES [n]` for texts and for
-//! image files in base64. Outputs: `label` (`BYTES [n]`) and `scores` (`FP32 [n, labels]`), or `value` (`FP32 [n]`).
+//! image files in base64. Outputs: `label` (`BYTES [n]`) and `scores` (`FP32 [n, labels]`), or `value` (`FP32 [n]`), or
+//! `spans` (`BYTES [n]`, each a JSON list).
 //! Problems of these paths carry the protocol's `error`, too.
 
 use axum::Json;
@@ -13,11 +14,11 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Adapter, Fault, Input, InputSchema, Invalid, Kind, Task, TaskId, narrow};
+use crate::domain::{Adapter, Fault, Input, InputSchema, Invalid, Kind, Span, Task, TaskId, narrow};
 use crate::http::AppState;
 use crate::http::extract::{ApiPath, Caller, Maker, PlainJson};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::service::{Answer, AnswerStyle, Answers, Predict, Prediction, Service, ServiceError};
+use crate::service::{Answer, AnswerSpan, AnswerStyle, Answers, Predict, Prediction, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -96,14 +97,13 @@ struct TensorDoc {
 impl ModelBody {
     fn new(task: &Task, adapter: Adapter, row: &[usize], versions: Vec<String>) -> Self {
         let any = |rest: &[usize]| std::iter::once(-1).chain(rest.iter().map(|&side| side as i64)).collect();
-        let outputs = if task.kind == Kind::Regression {
-            vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }]
-        } else {
-            let scores = any(&[adapter.labels.len()]);
-            vec![
+        let outputs = match task.kind {
+            Kind::Regression => vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }],
+            Kind::Tagging => vec![TensorDoc { name: "spans", datatype: "BYTES", shape: vec![-1] }],
+            Kind::Classification => vec![
                 TensorDoc { name: "label", datatype: "BYTES", shape: vec![-1] },
-                TensorDoc { name: "scores", datatype: "FP32", shape: scores },
-            ]
+                TensorDoc { name: "scores", datatype: "FP32", shape: any(&[adapter.labels.len()]) },
+            ],
         };
         let inputs = vec![TensorDoc { name: "query", datatype: "FP32", shape: any(row) }];
         Self { name: task.id.to_string(), versions, platform: "imprint", inputs, outputs, labels: adapter.labels }
@@ -210,7 +210,7 @@ struct TensorBody {
 /// An output that is asked for.
 #[derive(Debug, Deserialize, ToSchema)]
 struct RequestedBody {
-    /// `label`, `scores` or `value`.
+    /// `label`, `scores`, `value` or `spans`.
     name: String,
     /// `classification: k` asks for the k best labels as `score:index:label`.
     #[serde(default)]
@@ -288,7 +288,11 @@ async fn inferred(
 }
 
 fn all_of(kind: Kind) -> Vec<RequestedBody> {
-    let names: &[&str] = if kind == Kind::Regression { &["value"] } else { &["label", "scores"] };
+    let names: &[&str] = match kind {
+        Kind::Classification => &["label", "scores"],
+        Kind::Regression => &["value"],
+        Kind::Tagging => &["spans"],
+    };
     names.iter().map(|&name| RequestedBody { name: name.to_owned(), parameters: serde_json::Map::new() }).collect()
 }
 
@@ -365,9 +369,10 @@ fn output(
             let data = predictions.iter().flat_map(|prediction| scores_of(prediction, labels)).collect();
             Ok(tensor(vec![rows, labels.len()], "FP32", data))
         }
+        ("spans", None) => Ok(tensor(vec![rows], "BYTES", predictions.iter().map(spans_of).collect())),
         ("value", None) => Ok(tensor(vec![rows], "FP32", predictions.iter().map(value_of).collect())),
         _ => {
-            let because = "outputs are `label` and `scores`, or `value` for regression";
+            let because = "outputs are `label` and `scores`, or `value` for regression, or `spans` for tagging";
             Err(Fault::Inapplicable { because }.at(format!("/outputs/{index}/name")).into())
         }
     }
@@ -377,6 +382,7 @@ fn label_of(prediction: &Prediction) -> Value {
     match &prediction.answer {
         Answer::Label { label, .. } => json!(label),
         Answer::Value(value) => json!(value.to_string()),
+        Answer::Spans { .. } => spans_of(prediction),
     }
 }
 
@@ -384,7 +390,18 @@ fn value_of(prediction: &Prediction) -> Value {
     match &prediction.answer {
         Answer::Value(value) => json!(value),
         Answer::Label { confidence, .. } => json!(confidence),
+        Answer::Spans { spans, .. } => json!(spans.len()),
     }
+}
+
+/// The spans of a text, as a JSON list in a string.
+fn spans_of(prediction: &Prediction) -> Value {
+    let Answer::Spans { spans, .. } = &prediction.answer else { return json!("[]") };
+    let span = |found: &AnswerSpan| {
+        let Span { start, end, label } = &found.span;
+        json!({"start": start, "end": end, "label": label, "text": found.text, "probability": found.probability})
+    };
+    json!(Value::Array(spans.iter().map(span).collect()).to_string())
 }
 
 /// Probabilities in the order of the labels.

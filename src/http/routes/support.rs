@@ -10,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Input, Support, SupportFilter, SupportId, Target, TaskId, Timestamp,
-    narrow,
+    Adaptation, AdaptationId, AdaptationStatus, Input, Span, Support, SupportFilter, SupportId, Target, TaskId,
+    Timestamp, narrow,
 };
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch, Maker};
@@ -19,7 +19,7 @@ use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Fault, Problem, ProblemBody};
 use crate::http::uploads::{Summary, Upload};
-use crate::http::wire::{self, ExampleBody, InputDoc};
+use crate::http::wire::{self, ExampleBody, InputDoc, SpanBody};
 use crate::service::{Given, Service, SupportAdded, SupportPatch, Verdict, Verdicts};
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -142,12 +142,15 @@ struct SupportBody {
     /// The input, as it was sent.
     #[schema(value_type = InputDoc)]
     input: Input,
-    /// Its class. Neither this nor `value` if nobody has labelled it.
+    /// Its class. Neither this nor `value` nor `spans` if nobody has labelled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
     /// Its number.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f32>,
+    /// Its spans, in order of place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spans: Option<Vec<SpanBody>>,
     /// Your own name for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     external_id: Option<String>,
@@ -163,13 +166,14 @@ impl From<Support> for SupportBody {
     fn from(support: Support) -> Self {
         let etag = format!("\"{}\"", support.tag());
         let Support { id, example, created_at } = support;
-        let (label, value) = match example.target {
-            Some(Target::Label(label)) => (Some(label), None),
-            Some(Target::Value(value)) => (None, Some(value)),
-            None => (None, None),
+        let (label, value, spans) = match example.target {
+            Some(Target::Label(label)) => (Some(label), None, None),
+            Some(Target::Value(value)) => (None, Some(value), None),
+            Some(Target::Spans(spans)) => (None, None, Some(wire::spans(spans))),
+            None => (None, None, None),
         };
         let (input, external_id) = (example.input, example.external_id);
-        Self { id, object: "support", input, label, value, external_id, etag, created_at }
+        Self { id, object: "support", input, label, value, spans, external_id, etag, created_at }
     }
 }
 
@@ -286,6 +290,8 @@ struct UpdateSupportBody {
     label: Option<String>,
     /// Another number.
     value: Option<f64>,
+    /// Other spans.
+    spans: Option<Vec<SpanBody>>,
     /// Another name of your own.
     external_id: Option<String>,
 }
@@ -306,9 +312,10 @@ async fn update_support(
     Caller(tenant): Caller,
     ApiPath((task, support)): ApiPath<(TaskId, SupportId)>,
     IfMatch(tag): IfMatch<String>,
-    ApiJson(UpdateSupportBody { label, value, external_id }): ApiJson<UpdateSupportBody>,
+    ApiJson(UpdateSupportBody { label, value, spans, external_id }): ApiJson<UpdateSupportBody>,
 ) -> Result<Response, Problem> {
-    let patch = SupportPatch { label, value: value.map(narrow), external_id };
+    let spans = spans.map(|spans| spans.into_iter().map(Span::from).collect());
+    let patch = SupportPatch { label, value: value.map(narrow), spans, external_id };
     Ok(tagged(service.update_support(tenant, task, support, patch, tag).await?))
 }
 

@@ -55,5 +55,6 @@ pub fn build(config: &BackboneConfig, input: &InputSchema) -> Result<Box<dyn Bac
         }
         (BackboneConfig::Mlp { .. }, _) => Err("an mlp takes vectors and texts".to_owned()),
         (BackboneConfig::Conv4 { .. }, _) => Err("conv4 takes images".to_owned()),
+        (BackboneConfig::Words { .. }, _) => Err("a backbone of words is for tagging".to_owned()),
     }
 }

@@ -12,6 +12,7 @@ pub mod corpus;
 mod tokens;
 pub mod tune;
 mod tuning;
+mod words;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ use crate::nn::{Params, Result, TensorError, bridge, checkpoint};
 pub use bert::BertConfig;
 pub use tokens::{MAX_TOKENS, Tokenizer, Tokens};
 pub use tuning::Tuning;
+pub use words::{Reading, Window};
 
 /// The files of an encoder.
 pub const FILES: [&str; 3] = [CONFIG, WEIGHTS, TOKENIZER];

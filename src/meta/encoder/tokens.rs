@@ -16,7 +16,10 @@ pub struct Tokens {
 
 /// Cuts texts into pieces. It knows no tensors, so that threads may share it.
 #[derive(Clone)]
-pub struct Tokenizer(Pieces);
+pub struct Tokenizer {
+    pieces: Pieces,
+    longest: usize,
+}
 
 impl Tokenizer {
     /// From a `tokenizer.json`, for an encoder of texts up to `longest` pieces.
@@ -27,9 +30,10 @@ impl Tokenizer {
         let mut pieces = Pieces::from_bytes(json).map_err(|error| error.to_string())?;
         // Texts are never padded: what a text is encoded to must not depend on its neighbours.
         pieces.with_padding(None);
-        let truncation = TruncationParams { max_length: longest.min(MAX_TOKENS), ..TruncationParams::default() };
+        let longest = longest.min(MAX_TOKENS);
+        let truncation = TruncationParams { max_length: longest, ..TruncationParams::default() };
         pieces.with_truncation(Some(truncation)).map_err(|error| error.to_string())?;
-        Ok(Self(pieces))
+        Ok(Self { pieces, longest })
     }
 
     /// The pieces of one text, at most [`MAX_TOKENS`].
@@ -37,7 +41,12 @@ impl Tokenizer {
     /// # Errors
     /// A reason, if the tokenizer has no piece for unknown words.
     pub fn tokens(&self, text: &str) -> Result<Tokens, String> {
-        let encoding = self.0.encode_char_offsets(text, true).map_err(|error| error.to_string())?;
+        let encoding = self.pieces.encode_char_offsets(text, true).map_err(|error| error.to_string())?;
         Ok(Tokens { ids: encoding.get_ids().to_vec(), offsets: encoding.get_offsets().to_vec() })
+    }
+
+    /// Whether there are so many pieces that more may have been left out.
+    pub(super) fn is_full(&self, tokens: &Tokens) -> bool {
+        tokens.ids.len() >= self.longest
     }
 }

@@ -194,9 +194,9 @@ fn pad_classes(bias: &Tensor, support: &Support) -> Result<Tensor> {
     })
 }
 
-/// The one place where a learner's name becomes a learner.
-pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
-    match *config {
+/// The one place where a learner's name becomes a learner; a reason, if it is none of rows.
+pub fn build(config: &LearnerConfig) -> Result<Box<dyn Learner>, String> {
+    Ok(match *config {
         LearnerConfig::Maml { inner_steps, inner_lr, order, head_init } => {
             Box::new(maml::Maml { inner_steps, inner_lr, order, head_init })
         }
@@ -221,9 +221,10 @@ pub fn build(config: &LearnerConfig) -> Box<dyn Learner> {
         LearnerConfig::FineTune { inner_steps, inner_lr, way } => {
             Box::new(fine_tune::FineTune::new(inner_steps, inner_lr, way))
         }
-        LearnerConfig::Experts { experts, ref of } => Box::new(experts::Experts { experts, of: build(of) }),
+        LearnerConfig::Experts { experts, ref of } => Box::new(experts::Experts { experts, of: build(of)? }),
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
         LearnerConfig::Logistic { steps } => Box::new(logistic::Logistic { steps }),
-    }
+        LearnerConfig::Tagger { .. } => return Err("a tagger learns from sentences, not from rows".to_owned()),
+    })
 }

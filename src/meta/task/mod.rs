@@ -35,6 +35,7 @@ use super::encoder::tune::TuningConfig;
 use super::encoder::{EncoderError, Tuning};
 use crate::domain::{InputSchema, Kind, hex};
 
+pub use super::tagging::corpora::CorpusFiles;
 pub use affine::Augment;
 pub use texts::TextTable;
 
@@ -223,6 +224,17 @@ pub enum TaskConfig {
         /// Where the texts are.
         tables: Vec<TextTable>,
     },
+    /// Sentences whose words are tagged: no episodes of rows, see [`crate::meta::tagging`].
+    Sentences {
+        /// Name of the encoder's folder.
+        encoder: String,
+        /// Longest text that the base model takes, in characters.
+        max_chars: usize,
+        /// Where the sentences are.
+        corpora: Vec<CorpusFiles>,
+        /// Names of the corpora that are not trained on, but adapted to and measured on.
+        hold_out: Vec<String>,
+    },
     /// Each episode from one of several, all equally likely.
     Mixture {
         /// Distributions of the same inputs and targets.
@@ -231,6 +243,16 @@ pub enum TaskConfig {
         #[serde(default)]
         train_only: Vec<TaskConfig>,
     },
+}
+
+impl TaskConfig {
+    /// Names of the corpora that are held out; none where there are no corpora.
+    pub fn held_out(&self) -> &[String] {
+        match self {
+            Self::Sentences { hold_out, .. } => hold_out,
+            _ => &[],
+        }
+    }
 }
 
 const fn yes() -> bool {
@@ -282,6 +304,7 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
         TaskConfig::Texts { encoder, max_chars, names, tuning, tables } => {
             Ok(Box::new(texts::Texts::open(encoder, *max_chars, *names, tuning.as_ref(), tables, sources)?))
         }
+        TaskConfig::Sentences { .. } => Err(TaskError::Config("tagged sentences are no episodes of rows".to_owned())),
         TaskConfig::Svhn { train, test } => {
             let train = train.as_ref().map(|path| data.join(path));
             Ok(Box::new(coloured::Coloured::svhn(train.as_deref(), &data.join(test))?))
@@ -298,7 +321,7 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
 }
 
 /// Notes the checksum of a file, under its name and its folder's: several data sets have files of the same name.
-fn note_checksum(checksums: &mut BTreeMap<String, String>, path: &Path, bytes: &[u8]) {
+pub(super) fn note_checksum(checksums: &mut BTreeMap<String, String>, path: &Path, bytes: &[u8]) {
     let parts = path.components().rev().take(2).map(|part| part.as_os_str().to_string_lossy());
     let name = parts.collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("/");
     checksums.insert(name, hex(&Sha256::digest(bytes)));

@@ -1,6 +1,6 @@
 //! Examples.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::any::AnyRow;
 
@@ -8,7 +8,7 @@ use super::page::Bounds;
 use super::row::{Fields, json};
 use super::tx::TenantTx;
 use super::{tasks, tenants};
-use crate::domain::{Example, Kind, LabelCount, Support, SupportFilter, SupportId, Target, TaskId, Timestamp};
+use crate::domain::{Example, Kind, LabelCount, Span, Support, SupportFilter, SupportId, Target, TaskId, Timestamp};
 use crate::store::{Added, Page, StoreError};
 
 /// What to add to a task.
@@ -77,6 +77,7 @@ fn columns(target: Option<&Target>) -> (Option<&str>, Option<String>) {
     match target {
         Some(Target::Label(label)) => (Some(label.as_str()), None),
         Some(Target::Value(value)) => (None, Some(json(value))),
+        Some(Target::Spans(spans)) => (None, Some(json(spans))),
         None => (None, None),
     }
 }
@@ -174,22 +175,45 @@ pub(super) async fn load(tx: &mut TenantTx<'_>, task: TaskId) -> Result<Vec<Supp
 
 pub(super) async fn count(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Vec<LabelCount>, StoreError> {
     let Some(task) = tasks::find(tx, id).await? else { return Ok(Vec::new()) };
-    if task.kind == Kind::Regression {
-        return Ok(Vec::new());
-    }
-    let counts: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT label, COUNT(*) FROM support WHERE tenant_id = $1 AND task_id = $2 AND label IS NOT NULL GROUP BY label",
-    )
-    .bind(tx.tenant())
-    .bind(id.to_string())
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut counts: HashMap<String, i64> = counts.into_iter().collect();
+    let mut counts = match task.kind {
+        Kind::Regression => return Ok(Vec::new()),
+        Kind::Classification => count_labels(tx, id).await?,
+        Kind::Tagging => count_spans(tx, id).await?,
+    };
     let count = |name: String| {
         let support_count = counts.remove(&name).map_or(0, |count| usize::try_from(count).unwrap_or(usize::MAX));
         LabelCount { name, support_count }
     };
     Ok(task.labels.into_iter().map(count).collect())
+}
+
+async fn count_labels(tx: &mut TenantTx<'_>, task: TaskId) -> Result<HashMap<String, i64>, StoreError> {
+    let counts: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT label, COUNT(*) FROM support WHERE tenant_id = $1 AND task_id = $2 AND label IS NOT NULL GROUP BY label",
+    )
+    .bind(tx.tenant())
+    .bind(task.to_string())
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(counts.into_iter().collect())
+}
+
+/// In how many examples each label has a span.
+async fn count_spans(tx: &mut TenantTx<'_>, task: TaskId) -> Result<HashMap<String, i64>, StoreError> {
+    let rows = sqlx::query("SELECT value FROM support WHERE tenant_id = $1 AND task_id = $2 AND value IS NOT NULL")
+        .bind(tx.tenant())
+        .bind(task.to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+    let mut counts = HashMap::new();
+    for row in &rows {
+        let spans: Vec<Span> = Fields { table: "support", row }.json("value")?;
+        let labels: BTreeSet<String> = spans.into_iter().map(|span| span.label).collect();
+        for label in labels {
+            *counts.entry(label).or_default() += 1;
+        }
+    }
+    Ok(counts)
 }
 
 pub(super) async fn len(tx: &mut TenantTx<'_>, task: TaskId) -> Result<usize, StoreError> {
@@ -225,6 +249,7 @@ fn support(row: &AnyRow) -> Result<Support, StoreError> {
     let fields = Fields { table: "support", row };
     let target = match (fields.get::<Option<String>>("label")?, fields.get::<Option<String>>("value")?) {
         (Some(label), _) => Some(Target::Label(label)),
+        (None, Some(value)) if value.starts_with('[') => Some(Target::Spans(fields.json("value")?)),
         (None, Some(_)) => Some(Target::Value(fields.json("value")?)),
         (None, None) => None,
     };

@@ -10,7 +10,7 @@ use imprint::domain::{
 };
 use imprint::engine::Engine;
 use imprint::meta::model::Architecture;
-use imprint::meta::{Model, bundle};
+use imprint::meta::{Model, Tagger, bundle};
 use tch::Device;
 
 use super::tiny_encoder;
@@ -42,7 +42,7 @@ pub fn with(config: &EngineConfig) -> Engine {
     Engine::start(&config).unwrap()
 }
 
-/// Writes the base models `line`, `marks`, `pair`, `plane` and `words`, and the encoder that `words` stands on.
+/// Writes the base models `line`, `marks`, `pair`, `plane`, `tags` and `words`, and the encoder that the last two stand on.
 pub fn write(folder: &Path) {
     let closed_form = LearnerConfig::Protonet {};
     let small = BackboneConfig::Mlp { hidden: vec![16] };
@@ -56,6 +56,14 @@ pub fn write(folder: &Path) {
         InputSchema::Image { channels: 1, height: SIDE as usize, width: SIDE as usize, polarity: Polarity::Ink };
     let conv = BackboneConfig::Conv4 { filters: 4, norm: Norm::Running };
     let text = tiny_encoder::write(&folder.join("tiny"));
+    let tags = Architecture {
+        input: text.clone(),
+        kind: Kind::Tagging,
+        backbone: BackboneConfig::Words { channels: 8, table: 64, row: 4, look: 8 },
+        learner: LearnerConfig::Tagger { steps: 200, lr: 0.01, words: 1000 },
+    };
+    let tagger = Tagger::fresh(&tags, 7, Device::Cpu).unwrap();
+    bundle::write(&folder.join("tags"), manifest("tags", &tags), &tagger.theta).unwrap();
     for (name, input, kind, backbone, learner) in [
         ("line", InputSchema::Vector { width: 1 }, Kind::Regression, small.clone(), LearnerConfig::R2d2 {}),
         ("marks", image, Kind::Classification, conv, closed_form.clone()),
@@ -64,7 +72,7 @@ pub fn write(folder: &Path) {
         ("words", text, Kind::Classification, small, closed_form),
     ] {
         let model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();
-        bundle::write(&folder.join(name), manifest(name, &model.architecture), &model).unwrap();
+        bundle::write(&folder.join(name), manifest(name, &model.architecture), &model.theta).unwrap();
     }
 }
 
@@ -74,7 +82,7 @@ pub fn write_unfit(folder: &Path) {
     let (backbone, learner) = (BackboneConfig::Mlp { hidden: vec![4] }, LearnerConfig::Protonet {});
     let mut model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();
     model.theta = model.theta.map(|_, tensor| Ok(tensor.f_mul_scalar(f64::NAN)?)).unwrap();
-    bundle::write(&folder.join("nan"), manifest("nan", &model.architecture), &model).unwrap();
+    bundle::write(&folder.join("nan"), manifest("nan", &model.architecture), &model.theta).unwrap();
 }
 
 fn manifest(name: &str, architecture: &Architecture) -> Manifest {

@@ -21,6 +21,7 @@ mod predictions;
 pub mod samples;
 mod story;
 mod support;
+mod tagging;
 mod tasks;
 mod tenants;
 mod texts;

@@ -7,10 +7,18 @@ use crate::http::bases::{MAX_LABELS, MAX_QUERY, MAX_SUPPORT};
 use crate::http::samples::{adapt_predict, base64, png, points, task, with};
 
 pub fn cases(tasks: &Tasks) -> Vec<Case> {
-    [adaptations_for_one_request(), images(), regressions(), gradient_learners(), new_tasks(), stored(tasks)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        adaptations_for_one_request(),
+        images(),
+        regressions(),
+        gradient_learners(),
+        sentences(),
+        new_tasks(),
+        stored(tasks),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// One row a case: what is wrong, where the value is put, the value, the fault, its pointer.
@@ -26,6 +34,56 @@ fn rows<const N: usize>(path: &str, body: &Value, rows: [Row; N]) -> Vec<Case> {
 /// Examples with labels `0`, `1` … in turn.
 fn examples(count: usize, labels: usize) -> Value {
     (0..count).map(|number| json!({"input": [number, 0], "label": format!("{}", number % labels)})).collect()
+}
+
+fn sentences() -> Vec<Case> {
+    let span = |start: i64, end: i64| json!({"start": start, "end": end, "label": "person"});
+    let example = |fields: Value| {
+        let mut example = json!({"input": "ann met bob"});
+        example.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        json!([example])
+    };
+    let spans = |spans: Value| example(json!({"spans": spans}));
+    let words = |tags: Value| json!([{"input": {"tokens": ["ann", "met"]}, "tags": tags}]);
+    let body = json!({"base_model": "tags", "support": spans(json!([span(0, 3)])), "query": ["bob met ann"]});
+    rows(
+        "/v1/adapt-predict",
+        &body,
+        [
+            ("a label", "/support", example(json!({"label": "person"})), "wrong_target", "/support/0/label"),
+            ("nothing said", "/support", example(json!({})), "wrong_target", "/support/0/spans"),
+            (
+                "spans and tags",
+                "/support",
+                example(json!({"spans": [], "tags": ["O", "O", "O"]})),
+                "wrong_target",
+                "/support/0/tags",
+            ),
+            ("no span at all", "/support", spans(json!([])), "no_spans", "/support"),
+            ("an empty span", "/support", spans(json!([span(3, 3)])), "bad_span", "/support/0/spans"),
+            ("a span of space", "/support", spans(json!([span(3, 4)])), "bad_span", "/support/0/spans"),
+            ("a span beyond the text", "/support", spans(json!([span(8, 12)])), "bad_span", "/support/0/spans"),
+            ("a span from behind", "/support", spans(json!([span(7, 0)])), "bad_span", "/support/0/spans"),
+            (
+                "spans that overlap",
+                "/support",
+                spans(json!([span(0, 7), span(4, 11)])),
+                "spans_overlap",
+                "/support/0/spans",
+            ),
+            ("a label without letters", "/support/0/spans/0/label", json!(""), "bad_name", "/support/0/spans/0"),
+            ("too few tags", "/support", words(json!(["B-person"])), "too_few", "/support/0/tags"),
+            ("too many tags", "/support", words(json!(["O", "O", "O"])), "too_many", "/support/0/tags"),
+            ("a tag of another scheme", "/support", words(json!(["O", "S-person"])), "bad_tag", "/support/0/tags"),
+            ("an empty word", "/query/0", json!({"tokens": ["ann", ""]}), "bad_word", "/query/0"),
+            ("a word with a space", "/query/0", json!({"tokens": ["ann lee"]}), "bad_word", "/query/0"),
+            ("no word", "/query/0", json!(" \t "), "too_few", "/query/0"),
+            ("no words", "/query/0", json!({"tokens": []}), "too_few", "/query/0"),
+            ("too long a text", "/query/0", json!("ab ".repeat(40)), "too_many", "/query/0"),
+            ("a vector", "/query/0", json!([1, 2]), "wrong_input", "/query/0"),
+            ("too many inputs", "/query", json!(vec!["ann"; MAX_QUERY + 1]), "too_many", "/query"),
+        ],
+    )
 }
 
 fn adaptations_for_one_request() -> Vec<Case> {
