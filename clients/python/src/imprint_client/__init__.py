@@ -3,7 +3,7 @@
 from ._async import AsyncImprint
 from ._errors import ImprintError
 from ._inputs import image
-from ._models import Adaptation, Added, Adapter, Event, Example, Prediction, Predictions, Task
+from ._models import Adaptation, Added, Adapter, Event, Example, Prediction, Predictions, Span, Task
 from ._sync import Imprint
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "ImprintError",
     "Prediction",
     "Predictions",
+    "Span",
     "Task",
     "image",
 ]

@@ -39,6 +39,7 @@ class Example:
     created_at: str
     label: str | None = None
     value: float | None = None
+    spans: list[dict[str, Any]] | None = None
     external_id: str | None = None
 
 
@@ -86,6 +87,17 @@ class Adapter:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A stretch of a text: the end is excluded, and both count characters, as Python's strings do."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+    probability: float
+
+
+@dataclass(frozen=True)
 class Prediction:
     id: str
     label: str | None = None
@@ -93,11 +105,14 @@ class Prediction:
     value: float | None = None
     abstained: bool = False
     scores: tuple[tuple[str, float], ...] = ()
+    spans: tuple[Span, ...] = ()
+    tags: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, body: dict[str, Any]) -> Prediction:
         scores = tuple((score["label"], score["score"]) for score in body.get("scores", []))
-        return read(cls, {**body, "scores": scores})
+        spans = tuple(read(Span, span) for span in body.get("spans", []))
+        return read(cls, {**body, "scores": scores, "spans": spans, "tags": tuple(body.get("tags", []))})
 
 
 @dataclass(frozen=True)
