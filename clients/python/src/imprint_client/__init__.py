@@ -5,6 +5,7 @@ from ._errors import ImprintError
 from ._inputs import image
 from ._models import Adaptation, Added, Adapter, Event, Example, Prediction, Predictions, Span, Task
 from ._sync import Imprint
+from ._webhooks import NotGenuine, verify_webhook
 
 __all__ = [
     "Adaptation",
@@ -15,9 +16,11 @@ __all__ = [
     "Example",
     "Imprint",
     "ImprintError",
+    "NotGenuine",
     "Prediction",
     "Predictions",
     "Span",
     "Task",
     "image",
+    "verify_webhook",
 ]

@@ -121,6 +121,20 @@ class AsyncImprint:
         async for row in self._rows(lambda after: op.list_support(task, after)):
             yield row
 
+    async def update_support(
+        self,
+        task: str,
+        example: str,
+        *,
+        label: str | None = None,
+        value: float | None = None,
+        external_id: str | None = None,
+        if_match: str | None = None,
+    ) -> Example:
+        """Changes what an example is labelled with; with ``if_match``, only as it was read."""
+        fields = {"label": label, "value": value, "external_id": external_id}
+        return await self.send(op.update_support(task, example, if_match, **fields))
+
     async def delete_support(self, task: str, example: str) -> None:
         await self.send(op.delete_support(task, example))
 
@@ -217,6 +231,21 @@ class AsyncImprint:
         """Adapts and predicts in one call; nothing is stored."""
         fields = {"kind": kind, "unlabelled": unlabelled, "recipe": recipe, "top_k": top_k, "abstain": abstain}
         return await self.send(op.adapt_predict(base_model, support, query, **fields))
+
+    async def create_webhook(self, url: str, topics: Sequence[str] = ()) -> dict[str, Any]:
+        """Makes a webhook; its ``secret`` is shown now and never again."""
+        return await self.send(op.create_webhook(url, topics))
+
+    async def delete_webhook(self, webhook: str) -> None:
+        await self.send(op.delete_webhook(webhook))
+
+    async def usage(self, *, first: str | None = None, last: str | None = None) -> dict[str, Any]:
+        """What the tenant had, day by day (``YYYY-MM-DD``), and what is stored."""
+        return await self.send(op.usage(**{"from": first, "to": last}))
+
+    async def erase(self, scope: str, *, task: str | None = None, support: str | None = None) -> dict[str, Any]:
+        """Removes an ``example``, a ``task`` or the whole ``tenant`` for good; the signed receipt."""
+        return await self.send(op.erase(scope, task=task, support=support))
 
     async def base_model(self, name: str) -> dict[str, Any]:
         return await self.send(op.base_model(name))

@@ -41,6 +41,7 @@ class Example:
     value: float | None = None
     spans: list[dict[str, Any]] | None = None
     external_id: str | None = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Added:
     duplicates: list[dict[str, Any]]
     support_count: int
     adaptation: dict[str, Any] | None = None
+    rejected: list[dict[str, Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,11 @@ def list_support(task: str, after: str | None = None) -> Operation[Page[Example]
     return Operation("GET", f"/v1/tasks/{task}/support", page_of(Example), query=given(after=after, limit=100))
 
 
+def update_support(task: str, example: str, if_match: str | None, **fields: Any) -> Operation[Example]:
+    path, headers = f"/v1/tasks/{task}/support/{example}", given(**{"if-match": if_match})
+    return Operation("PATCH", path, lambda answer: read(Example, answer), given(**fields), headers=headers)
+
+
 def delete_support(task: str, example: str) -> Operation[None]:
     return Operation("DELETE", f"/v1/tasks/{task}/support/{example}", nothing)
 
@@ -131,6 +136,22 @@ def adapt_predict(
 ) -> Operation[Predictions]:
     body = given(base_model=base_model, support=list(support), query=list(query), **fields)
     return Operation("POST", "/v1/adapt-predict", Predictions.read, body)
+
+
+def create_webhook(url: str, topics: Sequence[str]) -> Operation[dict[str, Any]]:
+    return Operation("POST", "/v1/webhooks", dict, {"url": url, "topics": list(topics)})
+
+
+def delete_webhook(webhook: str) -> Operation[None]:
+    return Operation("DELETE", f"/v1/webhooks/{webhook}", nothing)
+
+
+def usage(**days: Any) -> Operation[dict[str, Any]]:
+    return Operation("GET", "/v1/usage", dict, query=given(**days))
+
+
+def erase(scope: str, **what: Any) -> Operation[dict[str, Any]]:
+    return Operation("POST", "/v1/erase", dict, given(scope=scope, **what))
 
 
 def base_model(name: str) -> Operation[dict[str, Any]]:

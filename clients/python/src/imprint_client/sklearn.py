@@ -75,7 +75,8 @@ class ImprintClassifier(ClassifierMixin, BaseEstimator):
         return probabilities
 
     def predict(self, X: Any) -> np.ndarray:
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
 
     def _inputs(self, X: np.ndarray) -> list[Any]:
         rows = X.reshape(len(X), -1)
