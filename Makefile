@@ -28,11 +28,12 @@ test: setup ## all tests, on SQLite and on a PostgreSQL server of their own
 	cargo test --locked
 	scripts/python-client.sh
 
-lint: setup ## formatting, clippy, documentation, dependencies
+lint: setup ## formatting, clippy, documentation, dependencies, the contract
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items
 	scripts/deny.sh
+	scripts/contract.sh
 
 clean: stop ## remove what was built and the demo's data, but not libtorch
 	cargo clean

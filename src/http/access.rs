@@ -41,7 +41,7 @@ const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The least scope that lets a request through; none if it needs no key.
-fn needed(method: &Method, route: &str) -> Option<Scope> {
+pub(super) fn needed(method: &Method, route: &str) -> Option<Scope> {
     if PUBLIC.contains(&route) {
         return None;
     }

@@ -114,6 +114,7 @@ impl Service {
         match what {
             Erasure::Example(task, _) | Erasure::Task(task) => self.forget_task(task).await,
             Erasure::Tenant => {
+                self.keep_open_tenant(tenant).await?;
                 self.last_known.forget_all();
                 self.keys.invalidate_all();
             }

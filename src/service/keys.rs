@@ -84,6 +84,15 @@ impl Service {
         find_or_create(&*self.store, &*self.clock, &*self.ids, name).await
     }
 
+    /// Where everyone is one tenant, that one is there again when all of its is erased.
+    pub(super) async fn keep_open_tenant(&self, id: TenantId) -> Result<()> {
+        if self.config.auth == Auth::Open {
+            let created_at = self.clock.now();
+            self.store.create_tenant(&Tenant { id, name: OPEN_TENANT.to_owned(), created_at }).await?;
+        }
+        Ok(())
+    }
+
     /// Whether there is a tenant of that id: for operators, who name them.
     pub async fn check_tenant(&self, tenant: TenantId) -> Result<()> {
         if self.store.is_tenant(tenant).await? { Ok(()) } else { Err(ServiceError::NotFound("tenant")) }

@@ -3,7 +3,8 @@
 //! # Adding an endpoint
 //! 1. A handler with `#[utoipa::path(…)]` in the file of its noun, and its name in that file's `router()`.
 //! 2. One function in `service`.
-//! 3. `imprint openapi > openapi/openapi.json`: the test that compares them fails until it names the route.
+//! 3. A step in `scripts/examples.py`, which records the examples of all operations from a running server.
+//! 4. `imprint openapi > openapi/openapi.json`: the test that compares them fails until it names the route.
 
 mod account;
 mod adaptations;
@@ -11,6 +12,7 @@ mod adapters;
 mod base_models;
 mod classify;
 mod docs;
+mod document;
 mod feedback;
 mod health;
 mod inference;
@@ -26,15 +28,11 @@ mod webhooks;
 use axum::Router;
 use axum::http::StatusCode;
 use utoipa::OpenApi as _;
-use utoipa::openapi::path::{Operation, Parameter, ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::Type;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr};
+use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::AppState;
 use super::problem::Problem;
-use crate::domain::{AdaptationId, KeyId, MessageId, MonitorId, SupportId, TaskId, WebhookId};
 
 #[derive(utoipa::OpenApi)]
 #[openapi(
@@ -105,59 +103,6 @@ pub fn openapi() -> OpenApi {
 
 fn described() -> (Router<AppState>, OpenApi) {
     let (router, mut document) = routes().split_for_parts();
-    let bearer = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A key of `imprint keys create`. Not needed where the server runs with `--auth open`."));
-    let components = document.components.get_or_insert_default();
-    components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
-    for (path, item) in &mut document.paths.paths {
-        if let Some(operation) = item.post.as_mut().filter(|_| !path.starts_with("/v1/keys")) {
-            operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
-        }
-        let methods = [&mut item.get, &mut item.post, &mut item.patch, &mut item.delete];
-        methods.into_iter().flatten().for_each(complete);
-    }
+    document::complete(&mut document);
     (router, document)
-}
-
-/// What is said once for all operations: how ids are written, and that problems are problems.
-fn complete(operation: &mut Operation) {
-    for parameter in operation.parameters.iter_mut().flatten() {
-        let RefOr::T(parameter) = parameter else { continue };
-        let prefix = match parameter.name.as_str() {
-            "task" => TaskId::PREFIX,
-            "support" => SupportId::PREFIX,
-            "adaptation" => AdaptationId::PREFIX,
-            "key" => KeyId::PREFIX,
-            "monitor" => MonitorId::PREFIX,
-            "webhook" => WebhookId::PREFIX,
-            "message" => MessageId::PREFIX,
-            _ => continue,
-        };
-        if parameter.parameter_in == ParameterIn::Path {
-            let pattern = format!("^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$");
-            let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern)).build();
-            parameter.schema = Some(text.into());
-        }
-    }
-    for (status, response) in &mut operation.responses.responses {
-        if let RefOr::T(response) = response
-            && status.ends_with("XX")
-            && let Some(body) = response.content.shift_remove("application/json")
-        {
-            response.content.insert("application/problem+json".to_owned(), body);
-        }
-    }
-}
-
-/// The header that every POST takes.
-fn idempotency_key() -> Parameter {
-    let description = "Sent twice, the request acts once and is answered alike: 409 while the first is under way, 422 \
-                       if it says something else.";
-    ParameterBuilder::new()
-        .name("Idempotency-Key")
-        .parameter_in(ParameterIn::Header)
-        .description(Some(description))
-        .schema(Some(ObjectBuilder::new().schema_type(Type::String).max_length(Some(255))))
-        .build()
 }
