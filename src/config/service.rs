@@ -56,7 +56,8 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_LEASE_S", default_value_t = 30)]
     pub lease_s: u64,
 
-    /// Longest time that one attempt at an adaptation may take, in seconds; one that takes longer has stalled.
+    /// Longest time that one attempt at an adaptation may take, in seconds; one that takes longer has stalled. Tagging has
+    /// as long again for every thousand sentences.
     #[arg(long, env = "IMPRINT_ADAPTATION_TIMEOUT_S", default_value_t = 300)]
     pub adaptation_timeout_s: u64,
 

@@ -12,7 +12,7 @@ use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, SupportId, TenantId,
+    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Kind, SupportId, TenantId,
     Timestamp, Usage,
 };
 use crate::engine::{EngineError, Origin};
@@ -20,6 +20,9 @@ use crate::store::{Claim, Completion, Hint};
 
 /// Longest pause before a full engine is asked again.
 const ENGINE_RETRY: Duration = Duration::from_millis(500);
+
+/// Sentences that have as much time to be learned from as any other adaptation.
+const SENTENCES: usize = 1_000;
 
 /// Signs of life in the time of one lease: five may be lost.
 const BEATS_A_LEASE: u32 = 6;
@@ -144,7 +147,7 @@ impl Service {
         let mut beat = interval_at(Instant::now() + rest, rest);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Work that stalls is given up, and so is its lease: a sign of life means that there is progress.
-        let longest = Duration::from_secs(self.config.adaptation_timeout_s);
+        let longest = self.longest(&claim).await;
         let work = async { timeout(longest, self.try_adapt(&claim)).await.unwrap_or(Err(ServiceError::Stalled)) };
         tokio::pin!(work);
         let completion = loop {
@@ -199,6 +202,16 @@ impl Service {
         metrics::histogram!("imprint_adaptation_seconds", "phase" => "run").record(run.as_secs_f64());
         metrics::histogram!("imprint_adaptation_seconds", "phase" => "wait").record(wait.as_secs_f64());
         self.pace.note(run, turnaround);
+    }
+
+    /// How long an adaptation may take: as configured, and for sentences as long again for every thousand of them.
+    async fn longest(&self, claim: &Claim) -> Duration {
+        let longest = Duration::from_secs(self.config.adaptation_timeout_s);
+        if claim.task.kind != Kind::Tagging {
+            return longest;
+        }
+        let sentences = self.store.support_len(claim.tenant, claim.task.id).await.unwrap_or_default();
+        longest.saturating_mul(u32::try_from(1 + sentences / SENTENCES).unwrap_or(u32::MAX))
     }
 
     /// Tells those who follow the job that it is in the engine. Nothing depends on it.
