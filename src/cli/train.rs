@@ -102,6 +102,8 @@ impl Train {
             (Some((base, _)), Some(folder)) => tuning_of(base, folder)?,
             _ => None,
         };
+        let threads = super::threads(self.threads);
+        tch::set_num_threads(i32::try_from(threads).unwrap_or(1)); // of a text encoder that is tuned first
         let tasks = self.sources.open(&config.task, tuning.as_ref())?;
         for split in [Split::Train, Split::Validation, Split::Test] {
             out::note(tasks.describe(split));
@@ -113,7 +115,7 @@ impl Train {
         let steps = config.outer.steps;
         let earlier = earlier.as_ref().map(|(_, model)| model);
         let run = Run::open(config, tasks, &run_dir, self.begin(), earlier, Device::Cpu)?;
-        let mut run = run.on_threads(super::threads(self.threads));
+        let mut run = run.on_threads(threads);
         if run.steps() > 0 {
             out::note(format!("resumed at step {} of {steps}", run.steps()));
         }

@@ -5,6 +5,7 @@
 //! compares them with what the process takes.
 
 use super::bundle::Network;
+use super::learner::HeldOut;
 use super::model::Model;
 use super::split::TILE;
 use super::tagging::Shape;
@@ -189,13 +190,14 @@ impl Rows {
             LearnerConfig::Tagger { .. } => Cost::default(),
             LearnerConfig::Logistic { steps } => {
                 let least = rows.min(self.width);
+                let (held_out, held_out_bytes) = HeldOut::of(*steps, labelled, self.width, outputs).cost();
+                let fit = (2 * features + 2 * least * least + 6 * rows * outputs + 10 * head) * FLOAT;
                 Cost {
-                    multiply_adds: forward.multiply_adds
+                    multiply_adds: forward.multiply_adds * 2
                         + rows * self.width * least
-                        + u64::from(*steps) * 2 * rows * head,
-                    bytes: forward.bytes
-                        + (2 * features + 2 * least * least + 6 * rows * outputs + 10 * head + outputs * outputs * 6)
-                            * FLOAT,
+                        + u64::from(*steps) * 2 * rows * head
+                        + held_out,
+                    bytes: forward.bytes + outputs * outputs * 6 * FLOAT + fit.max(held_out_bytes),
                 }
             }
         }

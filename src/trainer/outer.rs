@@ -35,7 +35,8 @@ struct Taught {
     batch_statistics: Vec<Params>,
 }
 
-/// Draws the meta-batch of `step`, moves θ once. The number of threads changes nothing but the time.
+/// Draws the meta-batch of `step`, moves θ once. Where tasks are taught apart, the number of threads changes nothing but the
+/// time.
 pub(super) fn step(
     model: &mut Model,
     adam: &mut optim::Adam,
@@ -52,6 +53,7 @@ pub(super) fn step(
     let progress = step as f64 / config.outer.steps as f64;
 
     let taught = if apart(model) {
+        tch::set_num_threads(1); // of this thread's own sums, which would be split by threads
         let alone = |model: &mut Model, index: u64| {
             let place = usize::try_from(index).expect("a place in a vector");
             teach(model, &episodes[place..=place], progress)
@@ -108,6 +110,7 @@ fn mean(each: Vec<Taught>) -> Result<Taught, TensorError> {
     let share = 1.0 / each.len() as f64;
     let (mut measured, mut total) = (Measured { loss: 0.0, accuracy: None }, None::<Params>);
     for taught in each {
+        debug_assert!(taught.batch_statistics.iter().all(Params::is_empty), "what is taught apart shares no batch");
         measured.loss += share * taught.measured.loss;
         measured.accuracy = taught.measured.accuracy.map(|own| measured.accuracy.unwrap_or(0.0) + share * own);
         total = Some(match total {

@@ -63,7 +63,7 @@ fn measured_alone() {
     for model in models() {
         let split = Split::of(&model);
         let accounting = Accounting::of_model(&model, split.is_some());
-        for (support, outputs, query) in [(10, 2, 5), (60, 20, 256), (400, 100, 50)] {
+        for (support, outputs, query) in [(10, 2, 5), (60, 20, 256), (368, 2, 5), (400, 100, 50)] {
             let outputs = model.architecture.learner.fixed_way().unwrap_or(outputs);
             let taken = taken(&model, split.as_ref(), [support, outputs, query]);
             let size = Size { support, unlabelled: 0, query, outputs, inner_steps: None };

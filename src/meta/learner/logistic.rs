@@ -26,10 +26,12 @@ use crate::meta::batch::{StackedTargets, Support};
 use crate::nn::ops::unit;
 use crate::nn::{Params, Result, TensorError, bridge, init};
 
-/// Rows squared, times classes, times fits, that leave-one-out may take: a tenth of a second.
-const MOST_WORK: usize = 100_000_000;
+/// Multiply-adds that leave-one-out may take: a tenth of a second or two.
+const MOST_WORK: u64 = 5_000_000_000;
 /// Fewest fits, each without a share of the rows.
-const FEWEST_FOLDS: usize = 10;
+const FEWEST_FOLDS: u64 = 10;
+/// Bytes of the fits that are under way at once, if it is more than one.
+const AT_ONCE: u64 = 32 << 20;
 
 pub(super) struct Logistic {
     pub(super) steps: u32,
@@ -168,11 +170,32 @@ impl Logistic {
         labels: &[i64],
         way: usize,
     ) -> Result<Tensor> {
-        let (rows, device) = (labels.len(), features.device());
-        let (folds, of_row) = folds(labels, way);
-        let (count, size) = (folds as i64, rows as i64);
+        let (rows, width) = (labels.len() as u64, features.size()[2].unsigned_abs());
+        let held_out = HeldOut::of(self.steps, rows, width, way as u64);
+        let of_row = held_out.left_out_of(labels);
+        let numbers: Vec<u64> = (0..held_out.fits).collect();
+        let at_once = usize::try_from(held_out.at_once).unwrap_or(usize::MAX);
+        let mut outputs = features.f_new_zeros([labels.len() as i64, way as i64], (Dtype::Float, features.device()))?;
+        for fits in numbers.chunks(at_once) {
+            outputs = outputs.f_add(&self.without(theta, features, names, labels, fits, &of_row)?)?;
+        }
+        Ok(outputs)
+    }
+
+    /// The same for the rows that these fits leave out; zero for the others.
+    fn without(
+        &self,
+        theta: &Params,
+        features: &Tensor,
+        names: &Tensor,
+        labels: &[i64],
+        fits: &[u64],
+        of_row: &[u64],
+    ) -> Result<Tensor> {
+        let (count, size, device) = (fits.len() as i64, labels.len() as i64, features.device());
+        let way = usize::try_from(names.size()[1]).unwrap_or_default();
         let out: Vec<f32> =
-            (0..folds).flat_map(|fold| of_row.iter().map(move |&own| f32::from(u8::from(own == fold)))).collect();
+            fits.iter().flat_map(|fit| of_row.iter().map(move |own| f32::from(u8::from(own == fit)))).collect();
         let out = bridge::tensor(&out, &[count, size], device)?; // [F, S]
         let labels = bridge::index_tensor(labels, &[1, size], device)?.f_expand([count, size], false)?;
         let kept = Support {
@@ -180,7 +203,7 @@ impl Logistic {
             targets: StackedTargets::Labels(labels),
             mask: out.f_neg()?.f_add_scalar(1.0)?,
             is_padded: true,
-            outputs: vec![way; folds],
+            outputs: vec![way; fits.len()],
             unlabelled: None,
             names: None,
         };
@@ -191,16 +214,43 @@ impl Logistic {
     }
 }
 
-/// How many fits without some of the rows there are, and for each row the number of the fit that it is left out of. As
-/// many as rows, unless that would take long; then rows of one class are left out of different fits, as far as they go.
-fn folds(labels: &[i64], way: usize) -> (usize, Vec<usize>) {
-    let rows = labels.len();
-    let count = (MOST_WORK / (rows * rows * way).max(1)).clamp(FEWEST_FOLDS, rows.max(FEWEST_FOLDS)).min(rows);
-    let mut order: Vec<usize> = (0..rows).collect();
-    order.sort_by_key(|&row| labels[row]);
-    let mut of_row = vec![0; rows];
-    order.into_iter().enumerate().for_each(|(place, row)| of_row[row] = place % count);
-    (count, of_row)
+/// What leaving rows out takes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::meta) struct HeldOut {
+    /// Fits without some of the rows: as many as rows, unless that would take long.
+    fits: u64,
+    /// Fits that are under way together.
+    at_once: u64,
+    /// Multiply-adds of one fit.
+    work: u64,
+    /// Bytes of one fit.
+    bytes: u64,
+}
+
+impl HeldOut {
+    /// For `rows` of `width` features in `way` classes, and a fit of so many steps.
+    pub(in crate::meta) fn of(steps: u32, rows: u64, width: u64, way: u64) -> Self {
+        let least = rows.min(width);
+        let work = rows * width * (least + 2 * way) + u64::from(steps) * 2 * rows * least * way;
+        let bytes = 4 * (3 * rows * width + 2 * least * least + 6 * rows * way + 6 * way * width);
+        let fits = (MOST_WORK / work.max(1)).clamp(FEWEST_FOLDS, rows.max(FEWEST_FOLDS)).min(rows);
+        Self { fits, at_once: (AT_ONCE / bytes.max(1)).clamp(1, fits.max(1)), work, bytes }
+    }
+
+    /// Multiply-adds of all of it, and its bytes.
+    pub(in crate::meta) fn cost(self) -> (u64, u64) {
+        (self.fits * self.work, self.at_once * self.bytes)
+    }
+
+    /// For each row the number of the fit that it is left out of. Rows of one class are left out of different fits, as far
+    /// as they go.
+    fn left_out_of(self, labels: &[i64]) -> Vec<u64> {
+        let mut order: Vec<usize> = (0..labels.len()).collect();
+        order.sort_by_key(|&row| labels[row]);
+        let mut of_row = vec![0; labels.len()];
+        order.into_iter().zip((0..self.fits).cycle()).for_each(|(row, fit)| of_row[row] = fit);
+        of_row
+    }
 }
 
 #[cfg(test)]
@@ -211,15 +261,28 @@ mod tests {
     fn every_row_is_left_out_once_and_rows_of_one_class_apart() {
         for (rows, way) in [(2, 2), (30, 3), (250, 25), (2_000, 50)] {
             let labels: Vec<i64> = (0..rows).map(|row| row * 7 % way).collect();
-            let way = usize::try_from(way).unwrap();
-            let (count, of_row) = folds(&labels, way);
+            let [size, way] = [rows, way].map(|count| u64::try_from(count).unwrap());
+            let held_out = HeldOut::of(40, size, 384, way);
+            let of_row = held_out.left_out_of(&labels);
 
-            assert!(count <= labels.len() && of_row.iter().all(|&fold| fold < count));
-            assert!(rows > 250 || count == labels.len() || rows == 250 && count > 50, "{count} fits of {rows} rows");
-            let mut pairs: Vec<(i64, usize)> = labels.iter().copied().zip(of_row).collect();
+            assert!(held_out.fits <= size && of_row.iter().all(|&fit| fit < held_out.fits));
+            assert!(size > 30 || held_out.fits == size, "{held_out:?}");
+            assert!(held_out.fits >= FEWEST_FOLDS.min(size) && (size != 250 || held_out.fits > 30), "{held_out:?}");
+            let mut pairs: Vec<(i64, u64)> = labels.iter().copied().zip(of_row).collect();
             pairs.sort_unstable();
-            let largest = pairs.chunk_by(|one, other| one == other).map(<[_]>::len).max().unwrap();
-            assert!(largest <= labels.len().div_ceil(way).div_ceil(count) + 1, "{largest}");
+            let largest = pairs.chunk_by(|one, other| one == other).map(<[_]>::len).max().unwrap() as u64;
+            assert!(largest <= size.div_ceil(way).div_ceil(held_out.fits) + 1, "{largest}");
+        }
+    }
+
+    #[test]
+    fn many_rows_of_few_classes_are_left_out_in_bounded_time_and_memory() {
+        for (rows, way) in [(368, 2), (2_000, 2), (2_000, 80)] {
+            let held_out = HeldOut::of(40, rows, 448, way);
+            let (work, bytes) = held_out.cost();
+
+            assert!(work <= MOST_WORK.max(FEWEST_FOLDS * held_out.work), "{held_out:?}");
+            assert!(bytes <= AT_ONCE.max(held_out.bytes), "{held_out:?}");
         }
     }
 }

@@ -39,6 +39,7 @@ mod reptile;
 
 pub use descent::{Steps, descent};
 pub(super) use experts::side_by_side;
+pub(super) use logistic::HeldOut;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
