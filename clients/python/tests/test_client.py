@@ -122,3 +122,29 @@ def test_the_classifier_learns_digits_from_a_few() -> None:
     assert clone(model).get_params() == model.get_params()
     with pytest.raises(ValueError, match="takes rows of shape"):
         model.predict(images[:, :10])
+
+
+def test_an_example_is_changed_as_it_was_read_and_erased_for_good() -> None:
+    with Imprint(URL, KEY) as client:
+        task = client.create_task("wave", "sinusoid", support=WAVE)
+        client.adapt(task.id)
+        example = next(iter(client.list_support(task.id)))
+
+        changed = client.update_support(task.id, example.id, value=0.25, if_match=example.etag)
+        assert (changed.id, changed.value) == (example.id, 0.25)
+        with pytest.raises(ImprintError) as stale:
+            client.update_support(task.id, example.id, value=0.5, if_match=example.etag)
+        assert (stale.value.status, stale.value.code) == (412, "changed")
+
+        receipt = client.erase("example", task=task.id, support=example.id)
+        assert (receipt["removed"]["support"], set(receipt["remaining"].values())) == (1, {0})
+        assert example.id not in [left.id for left in client.list_support(task.id)]
+        assert client.usage()["stored"]["tasks"] >= 1
+
+
+def test_a_webhook_is_made_with_a_secret_that_is_shown_once() -> None:
+    with Imprint(URL, KEY) as client:
+        made = client.create_webhook("https://example.com/imprint", ["adaptation.failed"])
+        assert made["secret"].startswith("whsec_")
+        assert "secret" not in made["webhook"]
+        client.delete_webhook(made["webhook"]["id"])
