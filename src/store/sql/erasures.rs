@@ -2,11 +2,11 @@
 //!
 //! An adapter does not list its examples, so an example takes with it every version that was made since it came, and
 //! the adaptations that made them. Answers that are kept for repeated requests may quote what was sent: those of the
-//! task's paths go, too.
+//! task's paths go, too. An adaptation that runs meanwhile has read the example, and is called off.
 
 use super::row::Fields;
-use super::tasks;
 use super::tx::TenantTx;
+use super::{adaptations, tasks};
 use crate::domain::{AdapterId, Counted, Erasure, Input, SupportId, TaskId, Timestamp};
 use crate::store::StoreError;
 use crate::store::accounts::Erased;
@@ -178,7 +178,10 @@ async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError
             .await?;
     }
     match traces {
-        Traces::Example { task, .. } => settle_active(tx, *task).await,
+        Traces::Example { task, .. } => {
+            call_off(tx, *task).await?;
+            settle_active(tx, *task).await
+        }
         Traces::Task(_) => Ok(()),
         Traces::Tenant => {
             // All that is left goes with it, by its foreign keys.
@@ -186,6 +189,19 @@ async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError
             Ok(())
         }
     }
+}
+
+/// Ends the adaptations that run: they have read what is gone, and what they would leave is not to be stored.
+async fn call_off(tx: &mut TenantTx<'_>, task: TaskId) -> Result<(), StoreError> {
+    let rows = sqlx::query("SELECT id FROM adaptations WHERE tenant_id = $1 AND task_id = $2 AND status = 'running'")
+        .bind(tx.tenant())
+        .bind(task.to_string())
+        .fetch_all(&mut **tx)
+        .await?;
+    for row in &rows {
+        adaptations::cancel(tx, Fields { table: "adaptations", row }.parse("id")?).await?;
+    }
+    Ok(())
 }
 
 /// The task answers with what is left of its versions, if anything; numbers are not given again.

@@ -45,6 +45,23 @@ pub async fn an_example_takes_with_it_what_may_have_been_made_of_it(fixture: &Fi
     assert_eq!(fixture.adapt(owner, task, "again").await, 3, "a number is not given twice");
 }
 
+pub async fn what_an_adaptation_has_read_before_is_not_stored_afterwards(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let store = &fixture.store;
+    let task = fixture.task(tenant).await.id;
+    let secret = fixture.labelled("a", "1");
+    store.add_support(tenant, task, std::slice::from_ref(&secret), &[], MANY, fixture.now()).await.unwrap();
+    fixture.submit(tenant, task).await;
+    let claim = fixture.claim().await.unwrap();
+
+    store.erase(tenant, Erasure::Example(task, secret.id)).await.unwrap().unwrap();
+
+    let (adapter, blob) = fixture.adapted(task, "with the example", b"weights");
+    let completion = imprint::store::Completion::Adapted(Box::new(adapter), blob);
+    assert_eq!(fixture.complete(&claim, completion).await, None, "it was called off");
+    assert_eq!(store.list_adapters(tenant, task, None, MANY).await.unwrap(), []);
+}
+
 pub async fn a_task_and_a_tenant_leave_nothing(fixture: &Fixture) {
     let (owner, neighbour) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
     let store = &fixture.store;

@@ -61,6 +61,7 @@ stories! {
         tenants_are_listed_for_operators;
     erasures:
         an_example_takes_with_it_what_may_have_been_made_of_it,
+        what_an_adaptation_has_read_before_is_not_stored_afterwards,
         a_task_and_a_tenant_leave_nothing;
     tasks:
         a_task_reads_back_as_it_was_written,
