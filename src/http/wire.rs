@@ -208,7 +208,7 @@ pub struct CalibrationBody {
     temperature: f64,
     /// Expected calibration error: how far, on average, confidence is from accuracy.
     error: f64,
-    /// With `abstain`, answers that are less sure are withheld; those that are not are right in 95 % of cases.
+    /// With `abstain`, answers that are less sure are marked `abstained`; the others are right in 95 % of cases.
     abstain_below: f64,
     /// Share of held-out examples that are answered then.
     coverage: f64,
