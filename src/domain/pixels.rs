@@ -18,7 +18,8 @@ pub struct PixelLimits {
 
 impl Default for PixelLimits {
     fn default() -> Self {
-        Self { max_side: 4096, max_bytes: 128 << 20 }
+        // As much as the largest side allows in red, green and blue.
+        Self { max_side: 4096, max_bytes: 48 << 20 }
     }
 }
 

@@ -15,6 +15,7 @@ use tower_http::timeout::TimeoutError;
 use super::idempotency::Seed;
 use super::object::Object;
 use super::problem::Problem;
+use super::weight;
 use crate::domain::{Principal, TenantId};
 use crate::service::{Service, ServiceError};
 
@@ -98,7 +99,7 @@ where
     if bytes.len() <= PARSED_AT_ONCE {
         return parse(&bytes);
     }
-    let parsed = tokio::task::spawn_blocking(move || parse(&bytes)).await;
+    let parsed = tokio::task::spawn_blocking(move || weight::check(&bytes).and_then(|()| parse(&bytes))).await;
     parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR)))
 }
 

@@ -20,6 +20,7 @@ mod problem;
 mod routes;
 mod tag_report;
 mod uploads;
+mod weight;
 mod wire;
 
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "clippy knows the functions that are tests, not those that tests call")]
 
+mod bombs;
 mod cli;
 mod courier;
 mod encoder;
