@@ -16,7 +16,7 @@ use crate::domain::{
     Timestamp, Usage,
 };
 use crate::engine::{EngineError, Origin};
-use crate::store::{Claim, Completion, Hint};
+use crate::store::{Claim, Completion, Hint, StoreError};
 
 /// Longest pause before a full engine is asked again.
 const ENGINE_RETRY: Duration = Duration::from_millis(500);
@@ -26,6 +26,9 @@ const SENTENCES: usize = 1_000;
 
 /// Signs of life in the time of one lease: five may be lost.
 const BEATS_A_LEASE: u32 = 6;
+
+/// Time until a store that did not take an attempt's end is told again.
+const TELL_AGAIN: Duration = Duration::from_millis(500);
 
 /// Shortest time between two hints to other processes: a flood of jobs is one hint.
 const HINT_PAUSE: Duration = Duration::from_millis(100);
@@ -167,7 +170,7 @@ impl Service {
             Completion::Adapted(adapter, blob) => Some((adapter.id, blob.clone())),
             Completion::Known(_) | Completion::Failed(_) | Completion::Retry(..) => None,
         };
-        match self.store.complete_adaptation(claim.tenant, id, attempt, completion).await {
+        match self.tell_end(&claim, completion, lease).await {
             Ok(Some(adaptation)) => {
                 self.keep_at_hand(&claim, &adaptation, made).await;
                 metrics::counter!("imprint_adaptations_total", "status" => adaptation.status.name()).increment(1);
@@ -179,6 +182,31 @@ impl Service {
             Err(error) => error!(%error, "the end of an adaptation could not be stored"),
         }
         self.announce();
+    }
+
+    /// Tells the store how an attempt ended. What was computed is not thrown away because the store is away or busy for a
+    /// moment: it is told again for as long as the lease could be renewed, at least for two of them. Once is enough, since
+    /// the attempt is the fence.
+    async fn tell_end(
+        &self,
+        claim: &Claim,
+        completion: Completion,
+        lease: Duration,
+    ) -> Result<Option<Adaptation>, StoreError> {
+        let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
+        let given_up = Instant::now() + 2 * lease;
+        loop {
+            match self.store.complete_adaptation(claim.tenant, id, attempt, completion.clone()).await {
+                Err(error) if Instant::now() < given_up => {
+                    warn!(%error, "the end of an adaptation could not be stored; it is tried again");
+                    sleep(TELL_AGAIN).await;
+                    if matches!(self.store.renew_lease(claim.tenant, id, attempt, lease).await, Ok(false)) {
+                        return Ok(None);
+                    }
+                }
+                told => return told,
+            }
+        }
     }
 
     /// Holds the adapter in memory for the first prediction, if it is the one that the store took: the same support set
@@ -338,7 +366,6 @@ mod tests {
 
     use super::*;
     use crate::domain::{Fault, SeededIds};
-    use crate::store::StoreError;
 
     fn is_retried(error: ServiceError) -> bool {
         matches!(verdict(error, 1, 0), Completion::Retry(..))

@@ -1,4 +1,5 @@
-//! What `docker/observability` names is what a server exports.
+//! What can be seen of a server from outside: its metrics, which are those that `docker/observability` names, and its
+//! threads.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -51,4 +52,32 @@ fn every_metric_that_the_dashboard_and_the_alerts_name_is_exported() {
     assert!(named.len() >= 15, "{named:?}");
     let missing: Vec<_> = named.difference(&exported).collect();
     assert!(missing.is_empty(), "{missing:?} are not in {metrics}");
+}
+
+#[test]
+fn a_server_has_one_openmp_runtime_and_computes_on_its_workers_threads_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let server = Server::started(imprint(folder.path())); // of one worker
+    let key = key(folder.path(), "sqlite:imprint.db");
+    for _ in 0..3 {
+        server.post("/v1/adapt-predict", &key, &adapt_predict());
+    }
+    let place = format!("/proc/{}", server.process.id());
+
+    let maps = fs::read_to_string(format!("{place}/maps")).unwrap();
+    let runtimes: BTreeSet<&str> = maps
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(5))
+        .filter(|file| ["libgomp", "libiomp", "libomp"].iter().any(|name| file.contains(name)))
+        .collect();
+    // A thread that OpenMP starts has the name of the one that it is for.
+    let names = fs::read_dir(format!("{place}/task")).unwrap().map(|task| {
+        let name = fs::read_to_string(task.unwrap().path().join("comm"));
+        name.unwrap_or_default().trim().to_owned() // it may have ended
+    });
+    let workers = names.filter(|name| name.starts_with("imprint-worker")).count();
+
+    assert_eq!(runtimes.len(), 1, "{runtimes:?}");
+    assert_eq!(workers, 1);
 }

@@ -19,8 +19,9 @@ use crate::store::StoreError;
 
 /// How long an answer may take before somebody looks.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// How long a look may take. With [`PATIENCE`], within two seconds everybody knows.
-const LOOK: Duration = Duration::from_secs(1);
+/// How long a look may take. It takes two that are in vain, since this process may have been asleep during the first; with
+/// [`PATIENCE`], everybody knows within two seconds.
+const LOOK: Duration = Duration::from_millis(700);
 /// Between two looks at a database that is away.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
@@ -81,7 +82,7 @@ impl Reach {
         }
         let reach = Arc::clone(self);
         tokio::spawn(async move {
-            while !reach.is_there().await {
+            while !reach.is_there().await && !reach.is_there().await {
                 if !reach.is_away.send_replace(true) {
                     metrics::gauge!("imprint_database_is_away").set(1.0);
                     error!("the database is away");

@@ -86,7 +86,36 @@ async fn while_the_database_hangs_known_predictions_go_on_and_the_rest_is_refuse
     database.drop().await;
 }
 
-/// As above without the protection, which shows that the test above sees it.
+/// What was computed while the database hung is not computed again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adaptation_that_ends_while_the_database_hangs_is_stored_afterwards() {
+    let Some(database) = Database::create().await else { return };
+    let proxy = Proxy::before(&database.url).await;
+    let idle = Settings::idle().service;
+    let app = TestApp::with(on(proxy.url(&database.url), database.owner_url.clone(), idle)).await;
+    let task = app.task().await;
+    let mut jobs = Vec::new();
+    for seed in 0..30 {
+        let job = app.post(&format!("{task}/adaptations"), json!({"seed": seed})).await;
+        jobs.push(job.header("location").to_owned());
+    }
+
+    let _runners = app.runners(2);
+    app.ended(&jobs[0]).await;
+    proxy.hold(); // with two in their hands
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    proxy.release();
+    while app.get("/readyz").await.status != 200 {}
+
+    for job in jobs {
+        let ended = app.ended(&job).await;
+        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("succeeded"), &json!(1)), "{ended}");
+    }
+    drop(app);
+    database.drop().await;
+}
+
+/// As the first without the protection, which shows that the test above sees it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_to_be_remembered_is_refused() {
     let Some(database) = Database::create().await else { return };
