@@ -26,7 +26,7 @@ TWINS = [
     ("reach", "src/store/sql/reach.rs", "            () = self.lost() => return Err(StoreError::Away),\n",
      "            () = std::future::pending::<()>() => return Err(StoreError::Away),\n", ["--test", "it", "away::while"]),
     ("told_again", "src/service/runner.rs", "Err(error) if Instant::now() < given_up =>",
-     "Err(error) if Instant::now() > given_up =>", ["--test", "it", "away::an_adaptation"]),
+     "Err(error) if Instant::now() > given_up =>", ["--test", "it", "away::adaptations"]),
     ("told_of_keys", "src/service/runner.rs", "Hint::Key(key) => return self.keys.invalidate(&key).await,",
      "Hint::Key(_) => return,", ["--test", "it", "away::what_one_process"]),
     ("fence", "src/store/sql/queue.rs", "AND attempt = $3 AND status = 'running'", "AND attempt >= $3 - $3 AND status = 'running'",

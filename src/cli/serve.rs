@@ -17,6 +17,9 @@ use crate::engine::Engine;
 use crate::service::{Relay, Runners, Service};
 use crate::{http, store, telemetry};
 
+/// How often metrics are put in order.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// Serves the HTTP API.
 ///
 /// SIGTERM or SIGINT makes the server not ready, stops taking requests, answers those under way, ends the adaptations that are running and exits; a
@@ -72,6 +75,7 @@ impl Serve {
             TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| CliError::Listen(self.http.listen, error))?;
         let runners = Runners::start(&service);
+        tokio::spawn(keep(metrics.clone()));
         let relay = (self.role != Role::Api).then(|| Relay::start(&service, courier));
         if let Some(address) = self.http.admin_listen {
             let listener = TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?;
@@ -126,6 +130,14 @@ impl Serve {
         service.drain().await;
         info!("stopped");
         Ok(())
+    }
+}
+
+/// Empties what histograms have collected since they were last read: nobody may ever read them.
+async fn keep(metrics: PrometheusHandle) {
+    loop {
+        tokio::time::sleep(METRICS_UPKEEP).await;
+        metrics.run_upkeep();
     }
 }
 

@@ -153,12 +153,32 @@ impl SqlStore {
         self.transaction(access, scope, move |db| body(SystemTx::new(db, dialect))).await
     }
 
+    /// As [`Self::across`], but waits for the end even if the database goes away meanwhile: for what must not happen
+    /// without its caller.
+    async fn across_to_the_end<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(SystemTx<'c>) -> Body<'c, T> + Send + 'static,
+    {
+        let dialect = self.dialect;
+        self.work(access, scope, move |db| body(SystemTx::new(db, dialect))).await
+    }
+
+    /// Runs `body` in a transaction, as [`Self::work`] does, for a caller who does not wait for a database that is away.
+    async fn transaction<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(&'c mut AnyConnection) -> Body<'c, T> + Send + 'static,
+    {
+        self.reached(self.work(access, scope, body)).await
+    }
+
     /// Runs `body` in a transaction: committed if it succeeds, rolled back if not.
     ///
     /// It runs in work of its own, which ends even if the caller goes away in the middle (a client that hangs up, a
     /// database that does not answer): a `BEGIN` that is cancelled leaves its connection in the pool inside an open
     /// transaction, and whatever is written there next is lost. What does not end at all is cut off with its connection.
-    async fn transaction<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
+    async fn work<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: for<'c> FnOnce(&'c mut AnyConnection) -> Body<'c, T> + Send + 'static,
@@ -184,14 +204,11 @@ impl SqlStore {
             Err(StoreError::Away)
         };
         let work = tokio::spawn(work.in_current_span());
-        let ended = async {
-            match work.await {
-                Ok(result) => result,
-                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-                Err(_) => Err(sqlx::Error::WorkerCrashed.into()), // the runtime is shutting down
-            }
-        };
-        self.reached(ended).await
+        match work.await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(_) => Err(sqlx::Error::WorkerCrashed.into()), // the runtime is shutting down
+        }
     }
 
     /// The answer of `asked`, or [`StoreError::Away`] once it is clear that none will come.

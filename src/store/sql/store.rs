@@ -225,7 +225,8 @@ impl Store for SqlStore {
 
     async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Answer<Option<Claim>> {
         let worker = worker.to_owned();
-        self.across(Access::Write, Scope::Queue, move |tx| {
+        // A claim that nobody knows of holds its job for a whole lease.
+        self.across_to_the_end(Access::Write, Scope::Queue, move |tx| {
             Box::pin(async move { queue::claim(tx, &worker, lease).await })
         })
         .await

