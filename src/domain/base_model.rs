@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{BackboneConfig, InputSchema, Kind, LearnerConfig};
+use super::{BackboneConfig, InputSchema, Kind, LearnerConfig, Norm};
 
 /// `models/<name>/manifest.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,6 +86,18 @@ pub struct Figure {
     pub transductive: bool,
     /// Where the episodes come from.
     pub split: String,
+}
+
+impl Manifest {
+    /// Whether its features are the same for all tasks, so that inputs are near to each other or not.
+    pub fn has_features(&self) -> bool {
+        let is_frozen = match self.backbone {
+            BackboneConfig::Conv4 { norm, .. } => norm == Norm::Running,
+            BackboneConfig::Mlp { .. } => true,
+            BackboneConfig::Words { .. } => false,
+        };
+        is_frozen && !self.learner.adapts_features() && self.learner.experts() == 1
+    }
 }
 
 /// A base model that is loaded: its manifest and the identity that adapters are bound to.

@@ -258,6 +258,12 @@ pub enum Fault {
         /// The most that is allowed.
         most: i64,
     },
+    /// Nearness where there is none.
+    #[error("base model `{base}` has no features that are the same for all tasks, so that nothing is near to anything")]
+    NoFeatures {
+        /// The base model.
+        base: String,
+    },
     /// A share that is none.
     #[error("a share is between 0 and 1, both excluded")]
     NoShare,
@@ -312,6 +318,7 @@ impl Fault {
             Self::BadUrl { .. } => "bad_url",
             Self::NotBase64 => "not_base64",
             Self::OutOfRange { .. } => "out_of_range",
+            Self::NoFeatures { .. } => "no_features",
             Self::NoShare => "no_share",
             Self::WrongRatio { .. } => "wrong_ratio",
         }

@@ -1,5 +1,7 @@
 //! Tasks and their examples.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -63,6 +65,8 @@ pub struct Task {
     pub open_labels: bool,
     /// The caller's own words about it.
     pub metadata: serde_json::Map<String, serde_json::Value>,
+    /// What to answer for a label, for those that have an answer.
+    pub answers: BTreeMap<String, String>,
     /// What it does by itself.
     pub settings: TaskSettings,
     /// Whether monitors look at its predictions.
@@ -113,6 +117,8 @@ pub struct TaskPatch {
     pub metadata: Option<serde_json::Map<String, serde_json::Value>>,
     /// Labels to add.
     pub add_labels: Vec<String>,
+    /// Other answers, whole.
+    pub answers: Option<BTreeMap<String, String>>,
     /// Other settings, whole.
     pub settings: Option<TaskSettings>,
 }

@@ -68,6 +68,10 @@ pub(super) enum Work {
         adapter: AdapterBlob,
         query: Rows,
     },
+    /// Features of rows, where no task changes them.
+    Features {
+        rows: Rows,
+    },
     /// Embeddings of texts, by the encoder of that number, in the lane of what they are for.
     Embed {
         encoder: usize,
@@ -86,6 +90,7 @@ pub(super) struct Answer {
     pub(super) outputs: Option<Outputs>,
     pub(super) embeddings: Option<Vec<Vec<f32>>>,
     pub(super) tagged: Option<Tagged>,
+    pub(super) features: Option<Vec<f32>>,
 }
 
 /// Which commands go first.
@@ -115,7 +120,7 @@ impl Command {
     pub(super) fn lane(&self) -> Lane {
         match (self.origin.urgency, &self.work) {
             (Urgency::Bulk, _) => Lane::Bulk,
-            (Urgency::Interactive, Work::Predict { .. }) => Lane::Predict,
+            (Urgency::Interactive, Work::Predict { .. } | Work::Features { .. }) => Lane::Predict,
             (Urgency::Interactive, Work::Adapt { .. }) => Lane::Adapt,
             (Urgency::Interactive, Work::Embed { lane, .. }) => *lane,
             (Urgency::Interactive, Work::Tagging(tagging)) => tagging.lane(),
@@ -149,6 +154,7 @@ impl Work {
                 inner_steps: recipe.inner_steps,
             },
             Self::Predict { query, .. } => Size { query: query.len(), outputs: 1, ..Size::default() },
+            Self::Features { rows } => Size { query: rows.len(), outputs: 1, ..Size::default() },
             Self::Embed { .. } => Size::default(),
             Self::Tagging(tagging) => tagging.size(),
         }
@@ -161,6 +167,7 @@ impl Work {
                 support.len() + support.unlabelled().map_or(0, Rows::len) + query.as_ref().map_or(0, Rows::len)
             }
             Self::Predict { query, .. } => query.len(),
+            Self::Features { rows } => rows.len(),
             Self::Embed { tokens, .. } => tokens.len(),
             Self::Tagging(tagging) => tagging.words(),
         }

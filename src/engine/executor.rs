@@ -138,6 +138,7 @@ impl Base {
                 let outputs = predict(&self.model, &self.open(adapter)?, query)?;
                 Ok(Answer { outputs: Some(outputs), ..Answer::default() })
             }
+            Work::Features { rows } => Ok(Answer { features: Some(self.model.features(rows)?), ..Answer::default() }),
             Work::Embed { .. } | Work::Tagging(_) => {
                 Err(EngineError::Mismatch("this base model takes rows, not sentences".to_owned()))
             }

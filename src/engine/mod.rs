@@ -270,6 +270,13 @@ impl Engine {
         answer.outputs.ok_or(EngineError::Panicked)
     }
 
+    /// Features of each of the rows; only of a base model that has the same for all tasks.
+    pub async fn features(&self, origin: Origin, base: &str, rows: Rows) -> Result<Vec<Vec<f32>>, EngineError> {
+        let count = rows.len().max(1);
+        let features = self.run(origin, base, Work::Features { rows }).await?.features.ok_or(EngineError::Panicked)?;
+        Ok(features.chunks_exact((features.len() / count).max(1)).map(<[f32]>::to_vec).collect())
+    }
+
     /// Both, and nothing is kept.
     pub async fn adapt_predict(
         &self,
@@ -320,7 +327,7 @@ impl Engine {
                 (false, self.0.texts.cost(*encoder, pieces))
             }
             Work::Tagging(tagging) => (false, accounting.cost(tagging.slice()).multiply_adds),
-            Work::Adapt { .. } | Work::Predict { .. } => {
+            Work::Adapt { .. } | Work::Predict { .. } | Work::Features { .. } => {
                 let cost = self.affordable(accounting.cost(work.size()))?;
                 (*is_shared, cost.multiply_adds)
             }

@@ -35,6 +35,7 @@ fn parts(work: &Work) -> Vec<&Rows> {
             [Some(support.inputs()), support.unlabelled(), query.as_ref()].into_iter().flatten().collect()
         }
         Work::Predict { query, .. } => vec![query],
+        Work::Features { rows } => vec![rows],
         Work::Embed { .. } | Work::Tagging(_) => Vec::new(),
     }
 }
@@ -69,6 +70,7 @@ fn head(
             let outputs = predict(&split.head, &base.open(adapter)?, &next()?)?;
             Ok(Answer { outputs: Some(outputs), ..Answer::default() })
         }
+        Work::Features { .. } => Ok(Answer { features: own.pop(), ..Answer::default() }),
         Work::Embed { .. } | Work::Tagging(_) => {
             Err(EngineError::Mismatch("this base model takes rows, not sentences".to_owned()))
         }

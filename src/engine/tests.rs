@@ -47,6 +47,7 @@ impl Executor for Echo {
         let number = |command: &Command| match &command.work {
             Work::Adapt { support, .. } => support.inputs().values()[0],
             Work::Predict { query, .. } => query.values()[0],
+            Work::Features { rows } => rows.values()[0],
             Work::Embed { tokens, .. } => tokens.len() as f32,
             Work::Tagging(_) => 0.0,
         };
@@ -60,6 +61,7 @@ impl Executor for Echo {
             Work::Predict { query, .. } => {
                 Answer { outputs: Some(Outputs { width: 1, values: query.values().to_vec() }), ..Answer::default() }
             }
+            Work::Features { rows } => Answer { features: Some(rows.values().to_vec()), ..Answer::default() },
             Work::Embed { .. } | Work::Tagging(_) => Answer::default(),
         };
         batch.iter().map(|command| Ok(answer(command))).collect()

@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::problem::Problem;
-use crate::domain::{Confusion, Input, LabelQuality, Promotion, Quality, Recipe, Span, SupportId, Suspect, narrow};
-use crate::service::{Answer, AnswerSpan, GivenExample, Prediction};
+use crate::domain::{
+    Confusion, Input, LabelQuality, Promotion, Quality, Recipe, Span, SupportId, Suspect, Target, narrow,
+};
+use crate::service::{Answer, AnswerSpan, GivenExample, Neighbour, Prediction};
 
 /// One input, in a form that the base model takes.
 #[derive(ToSchema)]
@@ -313,6 +315,49 @@ pub struct PredictionBody {
     /// A tag for each word, if the input came in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<String>,
+    /// What the task answers for the label, unless `abstained`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    answer: Option<String>,
+    /// With `nearest`, the examples that are most like the input, the most like it first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Vec<NeighbourBody>>,
+}
+
+/// An example that is like an input.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct NeighbourBody {
+    /// Its id, if it is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    id: Option<SupportId>,
+    /// Its place among the examples of the request, if it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    /// Your own name for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<String>,
+    /// Its text, if it is one that is stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    /// Its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// Its number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<f32>,
+    /// The cosine between its features and the input's: 1 for the same.
+    similarity: f64,
+}
+
+impl From<Neighbour> for NeighbourBody {
+    fn from(Neighbour { place, id, external_id, text, target, similarity }: Neighbour) -> Self {
+        let (label, value) = match target {
+            Some(Target::Label(label)) => (Some(label), None),
+            Some(Target::Value(value)) => (None, Some(value)),
+            Some(Target::Spans(_)) | None => (None, None),
+        };
+        Self { id, index: id.is_none().then_some(place), external_id, text, label, value, similarity }
+    }
 }
 
 /// A label and its probability.
@@ -325,8 +370,9 @@ pub struct ScoreBody {
 }
 
 impl From<Prediction> for PredictionBody {
-    fn from(Prediction { id, answer }: Prediction) -> Self {
+    fn from(Prediction { id, answer, reply, nearest }: Prediction) -> Self {
         let id = id.to_string();
+        let nearest = nearest.map(|found| found.into_iter().map(NeighbourBody::from).collect());
         match answer {
             Answer::Label { label, confidence, abstained, scores } => Self {
                 id,
@@ -334,9 +380,11 @@ impl From<Prediction> for PredictionBody {
                 confidence: Some(confidence),
                 abstained,
                 scores: scores.into_iter().map(|(label, score)| ScoreBody { label, score }).collect(),
+                answer: reply,
+                nearest,
                 ..Self::default()
             },
-            Answer::Value(value) => Self { id, value: Some(value), ..Self::default() },
+            Answer::Value(value) => Self { id, value: Some(value), nearest, ..Self::default() },
             Answer::Spans { spans, tags } => {
                 let spans = spans.into_iter().map(FoundSpanBody::from).collect();
                 Self { id, spans: Some(spans), tags, ..Self::default() }

@@ -10,6 +10,7 @@ use super::{Adapted, backbone};
 use crate::domain::{
     BackboneConfig, HeadInit, InputSchema, Kind, LearnerConfig, Manifest, Norm, Outputs, Recipe, Rows, SupportSet,
 };
+use crate::nn::norm::Statistics;
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint, init};
 
 /// What a base model is made of, without its numbers.
@@ -180,6 +181,14 @@ impl Model {
         let stacked = adapter.map(|_, tensor| Ok(tensor.f_unsqueeze(0)?))?;
         let (outputs, _) = learner::predict(&self.net, &self.theta, &stacked, &x, None, phase)?;
         to_outputs(&outputs)
+    }
+
+    /// Features of each row, as they serve, row-major; only where no task changes them.
+    pub fn features(&self, rows: &Rows) -> Result<Vec<f32>> {
+        let _frozen = tch::no_grad_guard();
+        let x = stack_rows(std::iter::once(rows), rows.len(), &self.architecture.input.row_shape(), self.device)?;
+        let fixed = Statistics::Fixed(&self.theta.stripped("stats."));
+        bridge::values(&self.net.features(&self.theta, &x, fixed)?.0)
     }
 
     /// θ as a safetensors file.

@@ -18,6 +18,7 @@ mod feedback;
 mod inputs;
 pub mod keys;
 mod monitors;
+mod nearest;
 mod pace;
 mod predictions;
 mod prepared;
@@ -61,6 +62,7 @@ pub use events::QueuePlace;
 pub use examples::{Given, GivenExample, SupportAdded, SupportPatch};
 pub use feedback::{Feedback, FeedbackTaken};
 pub use monitors::MonitorPatch;
+pub use nearest::{Found, Hit, Neighbour, Search};
 pub use predictions::{
     AdaptPredict, AdaptPredicted, Answer, AnswerSpan, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
 };
@@ -89,6 +91,8 @@ pub struct Service {
     decoders: Arc<Semaphore>,
     /// Bytes of adapters.
     adapters: Residency,
+    /// Features of stored examples.
+    features: nearest::Features,
     /// Which adapters answer, as the store said last.
     last_known: LastKnown,
     /// Records of keys.
@@ -162,6 +166,7 @@ impl Service {
             config: Arc::new(config),
             decoders: Arc::new(Semaphore::new(decoders)),
             adapters,
+            features: nearest::Features::new(),
             last_known: LastKnown::new(last_known),
             keys: Cache::builder()
                 .max_capacity(keys::REMEMBERED)

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::answering::Answers;
 use super::inputs::{Asked, check_count};
+use super::nearest::check_nearest;
 use super::prepared::{Prepared, Query};
 use super::targets::target;
 use super::tasks::check_kind;
-use super::{Given, GivenExample, Result, Service, ServiceError};
+use super::{Given, GivenExample, Neighbour, Result, Service, ServiceError};
 use crate::domain::{
     Adapter, BaseModel, Calibration, Evaluation, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality, Recipe,
     Span, TagReport, Target, Task, TaskId, TenantId, Usage, argmax, probabilities,
@@ -40,6 +41,8 @@ pub struct AnswerStyle {
     /// Whether to abstain from answers that are not sure enough to be right in 95 % of cases, by the adapter's own
     /// estimate.
     pub abstain: bool,
+    /// How many of the nearest examples to name with each answer.
+    pub nearest: Option<usize>,
 }
 
 /// Answers of several versions to one query.
@@ -105,6 +108,10 @@ pub struct Prediction {
     pub id: PredictionId,
     /// The answer.
     pub answer: Answer,
+    /// What the task answers for the label, unless the adapter abstained.
+    pub reply: Option<String>,
+    /// The nearest examples, if they were asked for.
+    pub nearest: Option<Vec<Neighbour>>,
 }
 
 /// What is answered.
@@ -143,17 +150,41 @@ pub struct AnswerSpan {
     pub probability: f64,
 }
 
+impl Answer {
+    /// The label, unless the adapter abstained.
+    fn given(&self) -> Option<&str> {
+        match self {
+            Self::Label { label, abstained: false, .. } => Some(label),
+            Self::Label { .. } | Self::Value(_) | Self::Spans { .. } => None,
+        }
+    }
+}
+
+fn put_nearest(predictions: &mut [Prediction], nearest: Option<Vec<Vec<Neighbour>>>) {
+    for (prediction, nearest) in predictions.iter_mut().zip(nearest.into_iter().flatten()) {
+        prediction.nearest = Some(nearest);
+    }
+}
+
 impl Service {
     /// Predicts with a task's adapter.
     pub async fn predict(&self, tenant: TenantId, task: TaskId, request: Predict) -> Result<Predicted> {
-        check_top_k(request.style.top_k)?;
+        check_style(request.style)?;
         let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;
         let kept = if request.store { request.query.clone() } else { Vec::new() };
         let base = self.base_of(&task, &adapter)?;
         let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let query = self.query(origin, base, request.query, ("/query", "")).await?;
+        let nearest = match request.style.nearest {
+            Some(count) => Some(self.nearest_of_task(origin, &task, base, &query, count).await?),
+            None => None,
+        };
         let predicted = self.predict_rows(tenant, &task, &adapter, query, request.style, request.deadline).await?;
-        let predicted = Predicted { is_remembered, ..predicted };
+        let mut predicted = Predicted { is_remembered, ..predicted };
+        for prediction in &mut predicted.predictions {
+            prediction.reply = prediction.answer.given().and_then(|label| task.answers.get(label)).cloned();
+        }
+        put_nearest(&mut predicted.predictions, nearest);
         if request.store {
             self.keep(tenant, task.id, kept, &predicted).await?;
         }
@@ -244,7 +275,7 @@ impl Service {
         let started = Instant::now();
         let base = self.named_base(&request.base_model, "/base_model")?;
         let kind = check_kind(base, request.kind)?;
-        check_top_k(request.style.top_k)?;
+        check_style(request.style)?;
         self.check_recipe(base, &request.recipe, "/recipe")?;
         if request.support.examples.is_empty() {
             return Err(Fault::EmptySupport.at("/support").into());
@@ -253,9 +284,13 @@ impl Service {
         let asked = Asked { origin, pointer: "/support" };
         let checked = self.check_examples(base, kind, &[], true, request.support, asked).await?;
         let query = self.query(origin, base, request.query, ("/query", "")).await?;
+        let nearest = match request.style.nearest {
+            Some(count) => Some(self.nearest_given(origin, base, &checked, &query, count).await?),
+            None => None,
+        };
         let (support, labels) = self.prepared_once(origin, base, kind, checked).await?;
         let support_hash = support.hash().to_owned();
-        let (predictions, quality) = match (support, query) {
+        let (mut predictions, quality) = match (support, query) {
             (Prepared::Rows(support), Query::Rows(query)) => {
                 let (of_support, order) = (support.targets().clone(), support.order().to_vec());
                 let name = &base.manifest.name;
@@ -273,6 +308,7 @@ impl Service {
             // A base model takes either, in its support and in its queries.
             (Prepared::Sentences(_), Query::Rows(_)) => return Err(ServiceError::Lost),
         };
+        put_nearest(&mut predictions, nearest);
         let compute_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         let answered = predictions.len() as u64;
         self.meter(tenant, Usage { requests: 0, predictions: answered, adaptations: 1, compute_ms });
@@ -291,7 +327,11 @@ impl Service {
             Kind::Regression | Kind::Tagging => Answer::Value(row[0]),
             Kind::Classification => classified(row, labels, calibration, style),
         };
-        outputs.rows().map(|row| Prediction { id: PredictionId::fresh(&*self.ids), answer: answer(row) }).collect()
+        let prediction = |row: &[f32]| {
+            let (id, answer) = (PredictionId::fresh(&*self.ids), answer(row));
+            Prediction { id, answer, reply: None, nearest: None }
+        };
+        outputs.rows().map(prediction).collect()
     }
 }
 
@@ -348,11 +388,11 @@ fn judged(truths: &[Target], predictions: Vec<Prediction>, labels: Vec<String>) 
     }
 }
 
-fn check_top_k(top_k: Option<usize>) -> Result<()> {
-    match top_k {
-        Some(0) => Err(Fault::OutOfRange { given: 0, least: 1, most: i64::from(u32::MAX) }.at("/top_k").into()),
-        _ => Ok(()),
+fn check_style(style: AnswerStyle) -> Result<()> {
+    if style.top_k == Some(0) {
+        return Err(Fault::OutOfRange { given: 0, least: 1, most: i64::from(u32::MAX) }.at("/top_k").into());
     }
+    style.nearest.map_or(Ok(()), |count| Ok(check_nearest(count, "/nearest")?))
 }
 
 /// Probabilities of one row of logits, most probable first; of equals, in the order of the labels.
@@ -395,7 +435,7 @@ mod tests {
 
     #[test]
     fn top_k_keeps_the_most_probable() {
-        let style = AnswerStyle { top_k: Some(1), abstain: false };
+        let style = AnswerStyle { top_k: Some(1), ..AnswerStyle::default() };
         let Answer::Label { scores, .. } = classified(&[0.0, 1.0, 2.0], &labels(), None, style) else {
             panic!("a class")
         };
@@ -408,7 +448,7 @@ mod tests {
     fn an_answer_below_the_fitted_line_is_withheld_from_one_who_asks_for_that() {
         let fitted = Calibration { temperature: 2.0, error: 0.0, abstain_below: 0.8, coverage: 0.5 };
         let answer = |abstain, logit| {
-            let style = AnswerStyle { top_k: None, abstain };
+            let style = AnswerStyle { abstain, ..AnswerStyle::default() };
             match classified(&[logit, 0.0, -100.0], &labels(), Some(&fitted), style) {
                 Answer::Label { confidence, abstained, .. } => (confidence, abstained),
                 _ => panic!("a class"),

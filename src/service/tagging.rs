@@ -19,7 +19,9 @@ impl Service {
     ) -> Result<Vec<Prediction>> {
         let found = self.engine.tag(origin, &base.manifest.name, adapter, sentences.clone()).await?;
         let answers = sentences.iter().zip(found).map(|(sentence, found)| answer(sentence, found, labels));
-        Ok(answers.map(|answer| Prediction { id: PredictionId::fresh(&*self.ids), answer }).collect())
+        Ok(answers
+            .map(|answer| Prediction { id: PredictionId::fresh(&*self.ids), answer, reply: None, nearest: None })
+            .collect())
     }
 
     /// How good an adapter's tags are by sentences whose spans are known. Labels that it does not know are there to be

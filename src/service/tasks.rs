@@ -1,5 +1,7 @@
 //! Tasks.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::examples::Checked;
@@ -8,6 +10,9 @@ use super::{Given, GivenExample, Page, Result, Service, ServiceError};
 use crate::domain::{BaseModel, Fault, Invalid, Kind, LabelCount, Task, TaskId, TaskPatch, TaskSettings, TenantId};
 use crate::engine::Origin;
 use crate::store::Hint;
+
+/// Longest answer, in characters.
+const ANSWER_LIMIT: usize = 4_000;
 
 /// Longest metadata, in bytes of JSON.
 const METADATA_LIMIT: usize = 16 << 10;
@@ -36,6 +41,8 @@ pub struct NewTask {
     pub labels: Option<Vec<String>>,
     /// The caller's own words about it.
     pub metadata: Map<String, Value>,
+    /// What to answer for a label.
+    pub answers: BTreeMap<String, String>,
     /// What it does by itself.
     pub settings: TaskSettings,
     /// First examples.
@@ -90,6 +97,7 @@ impl Service {
         let Checked { examples, new_labels, .. } =
             self.check_examples(base, kind, &labels, open_labels, given, asked).await?;
         labels.extend(new_labels);
+        check_answers(&new.answers, &labels)?;
         let has_examples = !examples.is_empty();
         let now = self.clock.now();
         let task = Task {
@@ -101,6 +109,7 @@ impl Service {
             open_labels,
             metadata: new.metadata,
             settings: new.settings,
+            answers: new.answers,
             is_monitored: false,
             active_version: None,
             latest_version: None,
@@ -166,6 +175,9 @@ impl Service {
         check_labels(base, task.kind, &patch.add_labels, "/add_labels")?;
         let fresh = patch.add_labels.iter().filter(|label| !task.labels.contains(label)).count();
         check_count("labels", task.labels.len() + fresh, base.manifest.limits.max_labels, "/add_labels")?;
+        if let Some(answers) = &patch.answers {
+            check_answers(answers, &[task.labels.clone(), patch.add_labels.clone()].concat())?;
+        }
         let updated = self.store.update_task(tenant, task.id, &patch, revision, self.clock.now()).await?;
         self.view(tenant, updated.ok_or(ServiceError::NotFound("task"))?).await
     }
@@ -211,6 +223,18 @@ fn check_labels(base: &BaseModel, kind: Kind, labels: &[String], pointer: &str) 
         if labels[..index].contains(label) {
             return Err(Fault::DuplicateLabel { label: label.clone() }.at(format!("{pointer}/{index}")));
         }
+    }
+    Ok(())
+}
+
+/// Each for a label that there is.
+fn check_answers(answers: &BTreeMap<String, String>, labels: &[String]) -> Result<(), Invalid> {
+    for (label, answer) in answers {
+        let at = format!("/answers/{}", label.replace('~', "~0").replace('/', "~1"));
+        if !labels.contains(label) {
+            return Err(Fault::UnknownLabel { label: label.clone() }.at(at));
+        }
+        check_count("characters of an answer", answer.chars().count(), ANSWER_LIMIT, &at)?;
     }
     Ok(())
 }

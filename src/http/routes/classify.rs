@@ -156,7 +156,7 @@ impl ClassifiedBody {
 }
 
 impl ClassificationBody {
-    fn new(input: String, Prediction { id, answer }: Prediction) -> Self {
+    fn new(input: String, Prediction { id, answer, .. }: Prediction) -> Self {
         let (prediction, confidence, scores) = match answer {
             Answer::Label { label, confidence, scores, .. } => (label, confidence, scores),
             // The service asks for classes.

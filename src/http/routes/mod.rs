@@ -21,6 +21,7 @@ pub mod ledger;
 mod monitors;
 mod predictions;
 mod problems;
+mod search;
 mod support;
 mod tasks;
 mod webhooks;
@@ -63,6 +64,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(predictions::router())
         .merge(feedback::router())
         .merge(monitors::router())
+        .merge(search::router())
         .merge(tasks::router())
         .merge(support::router())
         .merge(adaptations::router())

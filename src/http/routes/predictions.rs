@@ -38,6 +38,9 @@ struct PredictBody {
     /// Whether to mark answers that are not sure enough to be right in 95 % of cases, by the adapter's own estimate.
     #[serde(default)]
     abstain: bool,
+    /// How many of the task's nearest examples to name with each prediction.
+    #[schema(minimum = 1, maximum = 20)]
+    nearest: Option<usize>,
     /// Whether to keep the predictions, so that `feedback` can name them.
     #[serde(default)]
     store: bool,
@@ -80,9 +83,9 @@ async fn predict(
     Caller(tenant): Caller,
     Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
-    ApiJson(PredictBody { query, version, top_k, abstain, store }): ApiJson<PredictBody>,
+    ApiJson(PredictBody { query, version, top_k, abstain, nearest, store }): ApiJson<PredictBody>,
 ) -> Result<(Option<[(HeaderName, &'static str); 1]>, Json<PredictedBody>), Problem> {
-    let request = Predict { query, version, style: AnswerStyle { top_k, abstain }, store, deadline };
+    let request = Predict { query, version, style: AnswerStyle { top_k, abstain, nearest }, store, deadline };
     let predicted = service.predict(tenant, task, request).await?;
     let degraded = predicted.is_remembered.then_some([(DEGRADED, "database")]);
     Ok((degraded, Json(PredictedBody::new(task, predicted))))
@@ -117,6 +120,9 @@ struct AdaptPredictBody {
     /// Whether to mark answers that are not sure enough to be right in 95 % of cases, by the adapter's own estimate.
     #[serde(default)]
     abstain: bool,
+    /// How many of the nearest examples to name with each prediction.
+    #[schema(minimum = 1, maximum = 20)]
+    nearest: Option<usize>,
 }
 
 /// Answers to a support set and a query.
@@ -151,8 +157,8 @@ async fn adapt_predict(
     Deadline(deadline): Deadline,
     ApiJson(body): ApiJson<AdaptPredictBody>,
 ) -> Result<Json<AdaptPredictedBody>, Problem> {
-    let AdaptPredictBody { base_model, kind, support, unlabelled, query, recipe, top_k, abstain } = body;
-    let style = AnswerStyle { top_k, abstain };
+    let AdaptPredictBody { base_model, kind, support, unlabelled, query, recipe, top_k, abstain, nearest } = body;
+    let style = AnswerStyle { top_k, abstain, nearest };
     let support = Given { examples: wire::given(support), unlabelled };
     let request = AdaptPredict { base_model, kind, support, query, recipe: recipe.into(), style, deadline };
     Ok(Json(service.adapt_predict(tenant, request).await?.into()))

@@ -1,5 +1,7 @@
 //! Tasks.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -41,6 +43,9 @@ struct CreateTaskBody {
     /// Your own words about it.
     #[serde(default)]
     metadata: Map<String, Value>,
+    /// What to answer for a label: `predict` says it with the label.
+    #[serde(default)]
+    answers: BTreeMap<String, String>,
     /// What it does by itself.
     #[serde(default, deserialize_with = "object::one")]
     settings: SettingsBody,
@@ -60,6 +65,8 @@ struct UpdateTaskBody {
     /// Labels to add.
     #[serde(default)]
     add_labels: Vec<String>,
+    /// Other answers, whole.
+    answers: Option<BTreeMap<String, String>>,
     /// Other settings, whole.
     settings: Option<SettingsBody>,
 }
@@ -117,6 +124,8 @@ pub struct TaskBody {
     latest_version: Option<u32>,
     /// Your own words about it.
     metadata: Map<String, Value>,
+    /// What it answers for a label.
+    answers: BTreeMap<String, String>,
     /// What it does by itself.
     settings: SettingsBody,
     /// What to send as `If-Match`.
@@ -154,6 +163,7 @@ impl From<Task> for TaskBody {
             active_version: task.active_version,
             latest_version: task.latest_version,
             metadata: task.metadata,
+            answers: task.answers,
             settings: task.settings.into(),
             etag: format!("\"{}\"", task.revision),
             created_at: task.created_at,
@@ -198,9 +208,9 @@ async fn create_task(
     Caller(tenant): Caller,
     ApiJson(body): ApiJson<CreateTaskBody>,
 ) -> Result<Response, Problem> {
-    let CreateTaskBody { name, base_model, kind, labels, metadata, settings, support } = body;
+    let CreateTaskBody { name, base_model, kind, labels, metadata, answers, settings, support } = body;
     let (settings, support) = (settings.into(), wire::given(support));
-    let new = NewTask { name, base_model, kind, labels, metadata, settings, support };
+    let new = NewTask { name, base_model, kind, labels, metadata, answers, settings, support };
     let view = service.create_task(tenant, new).await?;
     let location = format!("/v1/tasks/{}", view.task.id);
     Ok(([(header::LOCATION, location)], tagged(StatusCode::CREATED, view)).into_response())
@@ -268,8 +278,8 @@ async fn update_task(
     IfMatch(revision): IfMatch<u64>,
     ApiJson(body): ApiJson<UpdateTaskBody>,
 ) -> Result<Response, Problem> {
-    let UpdateTaskBody { name, metadata, add_labels, settings } = body;
-    let patch = TaskPatch { name, metadata, add_labels, settings: settings.map(TaskSettings::from) };
+    let UpdateTaskBody { name, metadata, add_labels, answers, settings } = body;
+    let patch = TaskPatch { name, metadata, add_labels, answers, settings: settings.map(TaskSettings::from) };
     Ok(tagged(StatusCode::OK, service.update_task(tenant, task, patch, revision).await?))
 }
 

@@ -29,8 +29,8 @@ pub(super) async fn create(
     }
     sqlx::query(
         "INSERT INTO tasks (tenant_id, id, name, kind, base_model, labels, open_labels, metadata, active_version, \
-         latest_version, revision, created_at, updated_at, settings) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+         latest_version, revision, created_at, updated_at, settings, answers) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
     )
     .bind(tx.tenant())
     .bind(task.id.to_string())
@@ -46,6 +46,7 @@ pub(super) async fn create(
     .bind(task.created_at.millis())
     .bind(task.updated_at.millis())
     .bind(json(&task.settings))
+    .bind(json(&task.answers))
     .execute(&mut **tx)
     .await?;
     support::insert(tx, task.id, examples).await
@@ -99,6 +100,7 @@ pub(super) async fn update(
     task.name = patch.name.unwrap_or(task.name);
     task.metadata = patch.metadata.unwrap_or(task.metadata);
     task.settings = patch.settings.unwrap_or(task.settings);
+    task.answers = patch.answers.unwrap_or(task.answers);
     save(tx, &mut task, now).await?;
     Ok(Some(task))
 }
@@ -120,7 +122,7 @@ pub(super) async fn save(tx: &mut TenantTx<'_>, task: &mut Task, now: Timestamp)
     task.updated_at = now;
     sqlx::query(
         "UPDATE tasks SET name = $3, labels = $4, metadata = $5, active_version = $6, latest_version = $7, \
-         revision = $8, updated_at = $9, settings = $10 WHERE tenant_id = $1 AND id = $2",
+         revision = $8, updated_at = $9, settings = $10, answers = $11 WHERE tenant_id = $1 AND id = $2",
     )
     .bind(tx.tenant())
     .bind(task.id.to_string())
@@ -132,6 +134,7 @@ pub(super) async fn save(tx: &mut TenantTx<'_>, task: &mut Task, now: Timestamp)
     .bind(number(task.revision))
     .bind(task.updated_at.millis())
     .bind(json(&task.settings))
+    .bind(json(&task.answers))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -158,6 +161,7 @@ fn task(row: &AnyRow) -> Result<Task, StoreError> {
         open_labels: fields.flag("open_labels")?,
         metadata: fields.json("metadata")?,
         settings: fields.json("settings")?,
+        answers: fields.json("answers")?,
         is_monitored: fields.number::<u32>("monitors")? > 0,
         active_version: fields.number_if_any("active_version")?,
         latest_version: fields.number_if_any("latest_version")?,

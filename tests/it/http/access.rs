@@ -52,6 +52,7 @@ fn body(id: &str) -> Value {
         }
         "predict" => json!({"query": query}),
         "take_feedback" => json!({"prediction_id": format!("pred_{}", "0".repeat(26)), "label": "low"}),
+        "search" => json!({"query": "[1, 2]"}),
         "create_monitor" => json!({"label": "high"}),
         _ => json!({}),
     }
@@ -121,8 +122,17 @@ async fn a_key_does_what_its_scope_says_and_nothing_else() {
     let app = TestApp::with(Settings::idle()).await;
     let keys = [Scope::Predict, Scope::Adapt, Scope::Admin].map(|scope| (scope, app.key_with("anna", scope, None)));
     // What only asks, by name; all other reading is GET.
-    let asking =
-        ["adapt_predict", "classify", "compare", "evaluate", "infer", "infer_version", "predict", "verify_adapter"];
+    let asking = [
+        "adapt_predict",
+        "classify",
+        "compare",
+        "evaluate",
+        "infer",
+        "infer_version",
+        "predict",
+        "search",
+        "verify_adapter",
+    ];
 
     for (scope, key) in keys {
         let key = key.await;

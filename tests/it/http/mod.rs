@@ -18,6 +18,7 @@ mod life;
 mod listen;
 mod malformed;
 mod monitors;
+mod nearest;
 mod predictions;
 pub mod samples;
 mod schema;

@@ -110,6 +110,7 @@ impl Fixture {
             open_labels: true,
             settings: TaskSettings::default(),
             is_monitored: false,
+            answers: std::collections::BTreeMap::from([("a".to_owned(), "as it is".to_owned())]),
             metadata: serde_json::Map::from_iter([("note".to_owned(), "with \u{0} and ü".into())]),
             active_version: None,
             latest_version: None,
