@@ -18,7 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MonitorId, TaskId, Timestamp, accuracy_interval};
+use super::{Message, MonitorId, TaskId, TenantId, Timestamp, Topic, accuracy_interval};
 
 /// Shares this near to 0 or 1 are taken for it: an odds ratio of nothing is nothing.
 const LEAST_SHARE: f64 = 1e-3;
@@ -102,6 +102,29 @@ pub struct MonitorEvent {
     pub alert: Alert,
     /// When.
     pub created_at: Timestamp,
+}
+
+impl Monitor {
+    /// What webhooks are told of an event.
+    pub fn message(&self, tenant: TenantId, event: &MonitorEvent) -> Message {
+        #[derive(Serialize)]
+        struct Told<'a> {
+            monitor: MonitorId,
+            task: TaskId,
+            name: &'a str,
+            label: &'a str,
+            #[serde(flatten)]
+            alert: Alert,
+        }
+        let topic = match event.alert.change {
+            Change::Raised => Topic::MonitorRaised,
+            Change::Cleared => Topic::MonitorCleared,
+        };
+        let id = Message::id_about(tenant, &format!("{} {}", self.id, event.number));
+        let (name, label) = (self.name.as_str(), self.rule.label.as_str());
+        let told = Told { monitor: self.id, task: self.task, name, label, alert: event.alert };
+        Message::new(id, topic, &told, event.created_at)
+    }
 }
 
 impl MonitorRule {

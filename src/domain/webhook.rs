@@ -20,6 +20,12 @@ pub enum Topic {
     /// An adaptation was called off.
     #[serde(rename = "adaptation.cancelled")]
     AdaptationCancelled,
+    /// A monitor saw that a label's share is no longer the usual one.
+    #[serde(rename = "monitor.raised")]
+    MonitorRaised,
+    /// It is the usual one again.
+    #[serde(rename = "monitor.cleared")]
+    MonitorCleared,
     /// Somebody wants to see whether messages arrive.
     #[serde(rename = "webhook.test")]
     Test,
@@ -27,8 +33,14 @@ pub enum Topic {
 
 impl Topic {
     /// All of them.
-    pub const ALL: [Self; 4] =
-        [Self::AdaptationSucceeded, Self::AdaptationFailed, Self::AdaptationCancelled, Self::Test];
+    pub const ALL: [Self; 6] = [
+        Self::AdaptationSucceeded,
+        Self::AdaptationFailed,
+        Self::AdaptationCancelled,
+        Self::MonitorRaised,
+        Self::MonitorCleared,
+        Self::Test,
+    ];
 
     /// The word in bodies, messages and rows.
     pub const fn name(self) -> &'static str {
@@ -36,6 +48,8 @@ impl Topic {
             Self::AdaptationSucceeded => "adaptation.succeeded",
             Self::AdaptationFailed => "adaptation.failed",
             Self::AdaptationCancelled => "adaptation.cancelled",
+            Self::MonitorRaised => "monitor.raised",
+            Self::MonitorCleared => "monitor.cleared",
             Self::Test => "webhook.test",
         }
     }

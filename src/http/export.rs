@@ -80,9 +80,15 @@ impl Exporter {
         self.parts.push(Part::Support(task.id, None));
         self.lines.push_back(json!({
             "object": "task", "id": task.id, "name": task.name, "kind": task.kind, "base_model": task.base_model,
-            "labels": task.labels, "metadata": task.metadata, "settings": task.settings,
+            "labels": task.labels, "metadata": task.metadata, "answers": task.answers, "settings": task.settings,
             "active_version": task.active_version, "created_at": task.created_at, "updated_at": task.updated_at,
         }));
+        for monitor in self.service.list_monitors(self.tenant, task.id).await? {
+            self.lines.push_back(json!({
+                "object": "monitor", "task": task.id, "id": monitor.id, "name": monitor.name, "rule": monitor.rule,
+                "seen": monitor.watch.seen, "created_at": monitor.created_at,
+            }));
+        }
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use sqlx::any::AnyRow;
 
 use super::row::{Fields, json, number};
 use super::tx::TenantTx;
-use super::{SqlStore, tasks};
+use super::{SqlStore, tasks, webhooks};
 use crate::domain::{Alert, Monitor, MonitorEvent, MonitorId, MonitorRule, TaskId, TenantId, Timestamp, Watch};
 use crate::store::StoreError;
 use crate::store::monitors::MonitorStore;
@@ -157,16 +157,20 @@ async fn delete(tx: &mut TenantTx<'_>, id: MonitorId) -> Result<bool, StoreError
 async fn observe(tx: &mut TenantTx<'_>, task: TaskId, labels: &[String], now: Timestamp) -> Result<usize, StoreError> {
     let lock = tx.dialect().lock;
     let mut count = 0;
-    for Monitor { id, rule, mut watch, .. } in of_task(tx, task, lock).await? {
-        let alerts: Vec<Alert> = labels.iter().filter_map(|label| watch.observe(&rule, *label == rule.label)).collect();
+    for mut monitor in of_task(tx, task, lock).await? {
+        let Monitor { id, rule, watch, .. } = &mut monitor;
+        let id = *id;
+        let alerts: Vec<Alert> = labels.iter().filter_map(|label| watch.observe(rule, *label == rule.label)).collect();
         sqlx::query("UPDATE monitors SET watch = $3 WHERE tenant_id = $1 AND id = $2")
             .bind(tx.tenant())
             .bind(id.to_string())
-            .bind(json(&watch))
+            .bind(json(watch))
             .execute(&mut **tx)
             .await?;
-        for alert in &alerts {
-            note(tx, id, alert, now).await?;
+        for &alert in &alerts {
+            let event = note(tx, id, alert, now).await?;
+            let message = monitor.message(tx.owner(), &event);
+            webhooks::post(tx, &message, None).await?;
         }
         count += alerts.len();
     }
@@ -174,18 +178,25 @@ async fn observe(tx: &mut TenantTx<'_>, task: TaskId, labels: &[String], now: Ti
 }
 
 /// The monitor's row must be locked, so that numbers are given one after another.
-async fn note(tx: &mut TenantTx<'_>, monitor: MonitorId, alert: &Alert, now: Timestamp) -> Result<(), StoreError> {
+async fn note(
+    tx: &mut TenantTx<'_>,
+    monitor: MonitorId,
+    alert: Alert,
+    created_at: Timestamp,
+) -> Result<MonitorEvent, StoreError> {
+    let last = events(tx, monitor, None, 1).await?.first().map_or(0, |event| event.number);
+    let event = MonitorEvent { number: last + 1, alert, created_at };
     sqlx::query(
-        "INSERT INTO monitor_events (tenant_id, monitor_id, number, alert, created_at) \
-         SELECT $1, $2, COALESCE(MAX(number), 0) + 1, $3, $4 FROM monitor_events WHERE tenant_id = $1 AND monitor_id = $2",
+        "INSERT INTO monitor_events (tenant_id, monitor_id, number, alert, created_at) VALUES ($1, $2, $3, $4, $5)",
     )
     .bind(tx.tenant())
     .bind(monitor.to_string())
-    .bind(json(alert))
-    .bind(now.millis())
+    .bind(i64::from(event.number))
+    .bind(json(&alert))
+    .bind(created_at.millis())
     .execute(&mut **tx)
     .await?;
-    Ok(())
+    Ok(event)
 }
 
 async fn events(

@@ -78,6 +78,11 @@ impl<'c> TenantTx<'c> {
         self.dialect
     }
 
+    /// The tenant.
+    pub(super) fn owner(&self) -> TenantId {
+        self.tenant
+    }
+
     /// The tenant's id, as rows have it.
     pub(super) fn tenant(&self) -> String {
         self.tenant.to_string()

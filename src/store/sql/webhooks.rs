@@ -54,20 +54,7 @@ impl WebhookStore for SqlStore {
 
     async fn post(&self, tenant: TenantId, message: &Message, only: Option<WebhookId>) -> Answer<()> {
         let message = message.clone();
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move {
-                let all = list(&mut tx).await?;
-                let wants = |webhook: &Webhook| {
-                    webhook.is_enabled && (webhook.topics.is_empty() || webhook.topics.contains(&message.topic))
-                };
-                let chosen = |webhook: &&Webhook| only.map_or_else(|| wants(webhook), |only| webhook.id == only);
-                for webhook in all.iter().filter(chosen) {
-                    deliveries::insert(&mut tx, webhook.id, &message).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+        self.change(tenant, move |mut tx| Box::pin(async move { post(&mut tx, &message, only).await })).await
     }
 
     async fn take_delivery(&self, lease: Duration) -> Answer<Option<Parcel>> {
@@ -193,6 +180,19 @@ async fn save(tx: &mut TenantTx<'_>, webhook: &Webhook) -> Result<(), StoreError
 }
 
 /// Sends nothing to it any more.
+/// Puts a message on its way in a transaction that does what it tells of.
+pub(super) async fn post(tx: &mut TenantTx<'_>, message: &Message, only: Option<WebhookId>) -> Result<(), StoreError> {
+    let all = list(tx).await?;
+    let wants = |webhook: &Webhook| {
+        webhook.is_enabled && (webhook.topics.is_empty() || webhook.topics.contains(&message.topic))
+    };
+    let chosen = |webhook: &&Webhook| only.map_or_else(|| wants(webhook), |only| webhook.id == only);
+    for webhook in all.iter().filter(chosen) {
+        deliveries::insert(tx, webhook.id, message).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn disable(tx: &mut TenantTx<'_>, id: WebhookId, reason: &str) -> Result<(), StoreError> {
     let Some(webhook) = find(tx, id).await? else { return Ok(()) };
     save(tx, &Webhook { is_enabled: false, disabled_reason: Some(reason.to_owned()), ..webhook }).await

@@ -106,6 +106,26 @@ async fn deliveries(app: &TestApp, place: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_monitor_sees_is_told() {
+    let (app, receiver) = (app().await, Receiver::start().await);
+    let (_, secret) = webhook(&app, &receiver).await;
+    let task = app.task().await;
+    app.adapt(&task).await;
+    receiver.has_got(1).await;
+    let rule = json!({"name": "surge", "label": "high", "baseline": 0.1, "ratio": 4.0, "false_alarm_every": 20});
+    let monitor = app.post(&format!("{task}/monitors"), rule).await.ok(201);
+
+    let high = json!({"query": [[5.0, 5.0], [5.1, 5.0], [5.0, 5.1], [5.1, 5.1]]});
+    app.post(&format!("{task}/predict"), high).await.ok(200);
+
+    let got = receiver.has_got(2).await;
+    assert!(got[1].is_signed_with(&secret));
+    let told = got[1].json();
+    assert_eq!((&told["type"], &told["data"]["monitor"]), (&json!("monitor.raised"), &monitor["id"]));
+    assert_eq!((&told["data"]["label"], &told["data"]["share"]), (&json!("high"), &json!(1.0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_an_adaptation_is_told_until_it_is_heard() {
     let (app, receiver) = (app().await, Receiver::start().await);
     receiver.answers_with([500, 302, 429]);
