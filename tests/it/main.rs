@@ -4,6 +4,7 @@
 
 mod bombs;
 mod cli;
+mod conversations;
 mod courier;
 mod encoder;
 mod http;
