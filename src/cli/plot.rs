@@ -74,12 +74,12 @@ pub fn losses(curves: &[(String, Vec<f64>)], path: &Path) -> Result<(), CliError
 fn draw_losses(curves: &[(String, Vec<f64>)], pixels: &mut [u8]) -> Drawn {
     let root = BitMapBackend::with_buffer(pixels, (2 * PANEL, HEIGHT)).into_drawing_area();
     root.fill(&WHITE)?;
-    let all = || curves.iter().flat_map(|(_, losses)| losses.iter().copied()).filter(|loss| *loss > 0.0);
+    let all = || curves.iter().flat_map(|(_, losses)| losses.iter().copied());
     let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(0.0, f64::max));
     let steps = curves.iter().map(|(_, losses)| losses.len()).max().unwrap_or(1);
     let mut builder = ChartBuilder::on(&root);
     builder.margin(12).x_label_area_size(44).y_label_area_size(64);
-    let mut chart = builder.build_cartesian_2d(0..steps.max(2) - 1, (low * 0.8..high * 1.25).log_scale())?;
+    let mut chart = builder.build_cartesian_2d(0..steps.max(2) - 1, low * 0.8..high * 1.1)?;
     chart.configure_mesh().x_desc("inner steps").y_desc("query loss").label_style(("sans-serif", 14)).draw()?;
     for ((name, losses), color) in curves.iter().zip([RED, BLUE, BLACK]) {
         let style = color.stroke_width(2);
