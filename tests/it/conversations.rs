@@ -27,7 +27,8 @@ fn held(script: &str) -> String {
 fn a_shop_is_understood_and_learns_a_new_label_from_two_examples() {
     let said = held("customer_service.py");
 
-    for answer in ["You can follow your parcel", "Print a label at", "Refunds reach your account", "Exchanges are free"] {
+    for answer in ["You can follow your parcel", "Print a label at", "Refunds reach your account", "Exchanges are free"]
+    {
         assert!(said.contains(answer), "{said}");
     }
     let novel = said.split("Which novel").nth(1).unwrap().lines().nth(1).unwrap();
