@@ -50,6 +50,11 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_BODY_TIMEOUT_MS", default_value_t = 30_000)]
     pub body_timeout_ms: u64,
 
+    /// Longest time that one upload of examples may take, in milliseconds; it is answered then with what became of it so
+    /// far. Meanwhile `--body-timeout-ms` is the longest time in which nothing arrives.
+    #[arg(long, env = "IMPRINT_UPLOAD_TIMEOUT_MS", default_value_t = 600_000)]
+    pub upload_timeout_ms: u64,
+
     /// Connections at a time; more wait until one is closed.
     #[arg(long, env = "IMPRINT_MAX_CONNECTIONS", default_value_t = 2_048)]
     pub max_connections: usize,
@@ -81,6 +86,7 @@ impl Default for HttpConfig {
             request_timeout_ms: 60_000,
             header_timeout_ms: 10_000,
             body_timeout_ms: 30_000,
+            upload_timeout_ms: 600_000,
             max_connections: 2_048,
             max_wait_s: 30,
             drain_delay_s: 0,

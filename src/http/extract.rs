@@ -96,11 +96,27 @@ where
     if !is_json {
         return Err(Problem::by_status(StatusCode::UNSUPPORTED_MEDIA_TYPE));
     }
-    if bytes.len() <= PARSED_AT_ONCE {
-        return parse(&bytes);
+    parsed(bytes, weighed).await?
+}
+
+/// A body that is parsed, if that takes no more memory than a body may.
+fn weighed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    if bytes.len() > PARSED_AT_ONCE {
+        weight::check(bytes)?;
     }
-    let parsed = tokio::task::spawn_blocking(move || weight::check(&bytes).and_then(|()| parse(&bytes))).await;
-    parsed.unwrap_or_else(|_| Err(Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR)))
+    parse(bytes)
+}
+
+/// What `parse` makes of bytes, on a thread of its own if they are many.
+pub async fn parsed<T: Send + 'static>(
+    bytes: impl AsRef<[u8]> + Send + 'static,
+    parse: fn(&[u8]) -> T,
+) -> Result<T, Problem> {
+    if bytes.as_ref().len() <= PARSED_AT_ONCE {
+        return Ok(parse(bytes.as_ref()));
+    }
+    let parsed = tokio::task::spawn_blocking(move || parse(bytes.as_ref())).await;
+    parsed.map_err(|_| Problem::by_status(StatusCode::INTERNAL_SERVER_ERROR))
 }
 
 /// A whole body.

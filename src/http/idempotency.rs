@@ -33,6 +33,11 @@ const KEPT: [HeaderName; 4] = [header::CONTENT_TYPE, header::LOCATION, header::E
 #[derive(Clone)]
 pub struct Seed(pub [u8; 32]);
 
+/// Marks an answer that is not kept, since it shows a secret or breaks off in the middle: a repeated request is carried out
+/// again, with the same ids, and finds what is there.
+#[derive(Clone, Copy)]
+pub struct Unkept;
+
 /// Carries a request out once.
 pub async fn once(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let key = match key(request.headers()) {
@@ -96,6 +101,10 @@ impl Once {
             } else {
                 self.noted(self.service.release(self.tenant, &self.request, attempt).await);
             }
+            return response;
+        }
+        if response.extensions().get::<Unkept>().is_some() {
+            self.noted(self.service.unlock(self.tenant, &self.request, attempt).await);
             return response;
         }
         let (parts, body) = response.into_parts();

@@ -8,10 +8,12 @@
 mod access;
 mod admin;
 mod admission;
+mod deadlines;
 mod events;
 mod export;
 mod extract;
 mod idempotency;
+mod lines;
 mod listen;
 mod measure;
 mod object;
@@ -29,14 +31,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRef};
-use axum::http::{HeaderName, Request, StatusCode};
+use axum::http::{HeaderName, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::Response;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::timeout::{RequestBodyDeadlineLayer, TimeoutLayer};
 use tower_http::trace::TraceLayer;
 use tracing::{Span, info, info_span};
 
@@ -63,20 +64,18 @@ pub struct AppState {
 
 /// The whole application: what tests call and servers serve.
 pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Router {
-    let timeout = Duration::from_millis(config.request_timeout_ms);
-    let body_timeout = Duration::from_millis(config.body_timeout_ms);
     let max_body = config.max_body_bytes;
     let places = Arc::new(Semaphore::new(config.max_requests));
     let streams = Arc::new(Semaphore::new(config.max_streams));
     let state = AppState { service, config: Arc::new(config), streams };
+    let bounds = Arc::clone(&state.config);
     // Each layer is inside the one below it.
     routes::router()
         .with_state(state.clone())
         .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(from_fn_with_state(state, access::check))
         .layer(DefaultBodyLimit::max(max_body))
-        .layer(RequestBodyDeadlineLayer::new(body_timeout))
-        .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, timeout))
+        .layer(from_fn_with_state(bounds, deadlines::bound))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(places, admission::admit))
         .layer(from_fn(problem::render))

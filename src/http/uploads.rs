@@ -1,18 +1,24 @@
 //! Examples in the forms in which people have them: JSON lines, CSV, files in a form.
 //!
 //! They are read a few at a time, so that what is in memory does not grow with what is sent; the answer says of each
-//! what became of it. Lines and rows are numbered from 0, a CSV's header not counted.
+//! what became of it. Lines and rows are numbered from 0, a CSV's header not counted. What comes in between (a line that
+//! is too long, a client or a database that goes away, the end of the time for it) ends an upload, and the answer says
+//! how far it came.
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use std::time::Duration;
+
+use axum::body::Bytes;
 use axum::extract::multipart::{Multipart, MultipartError};
-use axum::extract::{FromRequest, Request};
-use axum::http::{HeaderMap, StatusCode, header};
-use futures_util::StreamExt;
+use axum::extract::{FromRequest, MatchedPath, Request};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use tokio::time::{Instant, timeout_at};
 
 use super::AppState;
-use super::extract::{read_bytes, unread_stream};
+use super::extract::{parsed, read_bytes};
+use super::lines::{Limits, Lines};
 use super::object::Object;
 use super::problem::{Fault, Problem};
+use super::weight;
 use super::wire::ExampleBody;
 use crate::domain::{Input, TaskId, TenantId};
 use crate::service::{GivenExample, Service, Verdict, Verdicts};
@@ -23,6 +29,21 @@ const AT_A_TIME: usize = 64;
 const BYTES_AT_A_TIME: usize = 4 << 20;
 /// Most examples of one upload.
 const MOST: usize = 100_000;
+
+/// Where uploads go.
+const ROUTE: &str = "/v1/tasks/{task}/support";
+const LINES: [&str; 3] = ["application/x-ndjson", "application/jsonl", "application/json-lines"];
+const ROWS: &str = "text/csv";
+const FORM: &str = "multipart/form-data";
+
+/// Whether a request brings many examples, in one of these forms.
+pub fn is_upload(request: &Request) -> bool {
+    let kind = media_type(request.headers());
+    let route = request.extensions().get::<MatchedPath>();
+    request.method() == Method::POST
+        && route.is_some_and(|route| route.as_str() == ROUTE)
+        && (LINES.contains(&kind.as_str()) || kind == ROWS || kind == FORM)
+}
 
 /// One example as it was read, or what is wrong with its form.
 type Read = Result<GivenExample, Fault>;
@@ -40,17 +61,18 @@ pub enum Upload {
 impl Upload {
     /// What `Content-Type` says; none for JSON, which is no upload.
     pub async fn read(request: Request, state: &AppState) -> Result<Result<Self, Request>, Problem> {
-        let limits = Limits { line: state.config.max_body_bytes, whole: state.config.max_upload_bytes };
+        let (line, whole) = (state.config.max_body_bytes, state.config.max_upload_bytes);
         match media_type(request.headers()).as_str() {
-            "application/x-ndjson" | "application/jsonl" | "application/json-lines" => {
-                Ok(Ok(Self::Lines(Lines::new(request.into_body(), limits))))
+            kind if LINES.contains(&kind) => {
+                Ok(Ok(Self::Lines(Lines::new(request.into_body(), Limits { line, whole, blank: MOST }))))
             }
-            "text/csv" => {
+            ROWS => {
                 let bytes = read_bytes(request, state).await?;
-                let reader = csv::ReaderBuilder::new().flexible(true).from_reader(std::io::Cursor::new(bytes));
-                Ok(Ok(Self::Rows(Box::new(reader))))
+                let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(std::io::Cursor::new(bytes));
+                check_header(rows.headers().map_err(|error| malformed(error.to_string()))?)?;
+                Ok(Ok(Self::Rows(Box::new(rows))))
             }
-            "multipart/form-data" => {
+            FORM => {
                 let form = Multipart::from_request(request, state).await;
                 let form = form.map_err(|rejection| malformed(rejection.body_text()))?;
                 Ok(Ok(Self::Files(form)))
@@ -59,39 +81,59 @@ impl Upload {
         }
     }
 
-    /// Stores what comes, a few examples at a time.
-    pub async fn store(mut self, service: &Service, tenant: TenantId, task: TaskId) -> Result<Summary, Problem> {
+    /// Stores what comes, a few examples at a time, for as long as that may take.
+    pub async fn store(
+        mut self,
+        service: &Service,
+        tenant: TenantId,
+        task: TaskId,
+        longest: Duration,
+    ) -> Result<Summary, Problem> {
+        let late = || Problem::by_status(StatusCode::GATEWAY_TIMEOUT);
+        let until = Instant::now() + longest;
         let mut summary = Summary::default();
         loop {
-            let some = self.some().await?;
-            if some.is_empty() && summary.places > 0 {
-                return Ok(summary);
+            let mut some = Vec::new();
+            let read = timeout_at(until, self.read_some(&mut some)).await.unwrap_or_else(|_| Err(late()));
+            let is_first = summary.places == 0;
+            let are_too_many = some.len() > MOST - summary.places;
+            some.truncate(MOST - summary.places);
+            // An empty upload is looked at, too: there may be no such task.
+            if (!some.is_empty() || (is_first && read.is_ok()))
+                && let Err(problem) = summary.take(some, service, tenant, task).await
+            {
+                return summary.stopped(problem);
             }
-            let is_over = some.is_empty();
-            summary.take(some, service, tenant, task).await?;
-            if is_over {
-                return Ok(summary);
-            }
-            if summary.places > MOST {
-                return Err(malformed(format!("an upload has at most {MOST} examples; send the rest in another")));
+            match read {
+                Err(problem) => return summary.stopped(problem),
+                Ok(_) if are_too_many => {
+                    let detail = format!("an upload has at most {MOST} examples; send the rest in another");
+                    return summary.stopped(malformed(detail));
+                }
+                Ok(true) => return Ok(summary),
+                Ok(false) if Instant::now() >= until => return summary.stopped(late()),
+                Ok(false) => {}
             }
         }
     }
 
-    /// The next few; none at the end.
-    async fn some(&mut self) -> Result<Vec<Read>, Problem> {
-        let (mut some, mut bytes) = (Vec::new(), 0);
+    /// Reads the next few; whether that was all.
+    async fn read_some(&mut self, some: &mut Vec<Read>) -> Result<bool, Problem> {
+        let mut bytes = 0;
         while some.len() < AT_A_TIME && bytes < BYTES_AT_A_TIME {
             let next = match self {
-                Self::Lines(lines) => lines.next().await?.map(|line| (line.len(), line_example(&line))),
+                Self::Lines(lines) => match lines.next().await? {
+                    Some(line) => Some((line.len(), parsed(line, line_example).await?)),
+                    None => None,
+                },
                 Self::Rows(rows) => next_row(rows)?,
                 Self::Files(form) => next_file(form).await?,
             };
-            let Some((length, example)) = next else { break };
+            let Some((length, example)) = next else { return Ok(true) };
             bytes += length;
             some.push(example);
         }
-        Ok(some)
+        Ok(false)
     }
 }
 
@@ -104,14 +146,17 @@ pub struct Summary {
     pub unread: Vec<(usize, Fault)>,
     /// Places of those that the service was given.
     pub given: Vec<usize>,
-    places: usize,
+    /// How many were dealt with: the place of the first that was not, if there is one.
+    pub places: usize,
+    /// Why not all of them were.
+    pub stopped: Option<Problem>,
 }
 
 impl Summary {
     /// Of examples that were all right in form.
     pub fn of(verdicts: Verdicts) -> Self {
         let places = verdicts.verdicts.len();
-        Self { verdicts, unread: Vec::new(), given: (0..places).collect(), places }
+        Self { verdicts, unread: Vec::new(), given: (0..places).collect(), places, stopped: None }
     }
 
     async fn take(
@@ -121,19 +166,31 @@ impl Summary {
         tenant: TenantId,
         task: TaskId,
     ) -> Result<(), Problem> {
-        let mut examples = Vec::with_capacity(some.len());
-        for read in some {
+        let (mut examples, mut given, mut unread) = (Vec::with_capacity(some.len()), Vec::new(), Vec::new());
+        let places = self.places..self.places + some.len();
+        for (place, read) in places.clone().zip(some) {
             match read {
                 Ok(example) => {
-                    self.given.push(self.places);
+                    given.push(place);
                     examples.push(example);
                 }
-                Err(fault) => self.unread.push((self.places, fault)),
+                Err(fault) => unread.push((place, fault)),
             }
-            self.places += 1;
         }
         self.verdicts.extend(service.add_each_support(tenant, task, examples).await?);
+        self.given.extend(given);
+        self.unread.extend(unread);
+        self.places = places.end;
         Ok(())
+    }
+
+    /// The reason alone, where nothing was dealt with.
+    fn stopped(mut self, problem: Problem) -> Result<Self, Problem> {
+        if self.places == 0 {
+            return Err(problem);
+        }
+        self.stopped = Some(problem);
+        Ok(self)
     }
 
     /// Each that was refused, in order, with the faults in it.
@@ -164,69 +221,21 @@ fn wrong(pointer: &str, detail: impl Into<String>) -> Fault {
 }
 
 fn line_example(line: &[u8]) -> Read {
+    weight::check(line).map_err(|_| wrong("", "the line holds more values than any example needs"))?;
     match serde_json::from_slice::<Object<ExampleBody>>(line) {
         Ok(Object(example)) => Ok(example.into()),
         Err(error) => Err(wrong("", error.to_string())),
     }
 }
 
-/// Bytes that one upload may have.
-#[derive(Clone, Copy)]
-struct Limits {
-    line: usize,
-    whole: usize,
-}
-
-/// A body, line by line.
-pub struct Lines {
-    body: BodyDataStream,
-    limits: Limits,
-    pending: Vec<u8>,
-    /// Where no line's end was found yet.
-    searched: usize,
-    seen: usize,
-    is_over: bool,
-}
-
-impl Lines {
-    fn new(body: Body, limits: Limits) -> Self {
-        Self { body: body.into_data_stream(), limits, pending: Vec::new(), searched: 0, seen: 0, is_over: false }
+/// Refuses rows of which the first is none: without their names, nobody knows which column is which.
+fn check_header(header: &csv::StringRecord) -> Result<(), Problem> {
+    if header.iter().any(|name| matches!(name.trim(), "label" | "value")) {
+        return Ok(());
     }
-
-    /// The next line that is not blank.
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Problem> {
-        loop {
-            if let Some(at) = self.pending[self.searched..].iter().position(|byte| *byte == b'\n') {
-                let rest = self.pending.split_off(self.searched + at + 1);
-                let line = std::mem::replace(&mut self.pending, rest);
-                self.searched = 0;
-                if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                    return Ok(Some(line));
-                }
-                continue;
-            }
-            self.searched = self.pending.len();
-            if self.pending.len() > self.limits.line {
-                return Err(Problem::by_status(StatusCode::PAYLOAD_TOO_LARGE));
-            }
-            if self.is_over {
-                let line = std::mem::take(&mut self.pending);
-                self.searched = 0;
-                return Ok(Some(line).filter(|line| line.iter().any(|byte| !byte.is_ascii_whitespace())));
-            }
-            match self.body.next().await {
-                None => self.is_over = true,
-                Some(Ok(bytes)) => {
-                    self.seen += bytes.len();
-                    self.pending.extend_from_slice(&bytes);
-                    if self.seen > self.limits.whole {
-                        return Err(Problem::by_status(StatusCode::PAYLOAD_TOO_LARGE));
-                    }
-                }
-                Some(Err(error)) => return Err(Problem::by_status(unread_stream(&error))),
-            }
-        }
-    }
+    let detail = "the first line must name the columns: `label` or `value`, `external_id` if you like, and `input`, or \
+                  one column for each number";
+    Err(Problem::wrong_form(String::new(), detail.to_owned()))
 }
 
 /// A row: `label`, `value` and `external_id` by their names; `input` or `text` is the input (a JSON array or object is

@@ -1,9 +1,11 @@
 //! Support sets.
 
-use axum::Json;
+use std::time::Duration;
+
 use axum::extract::{FromRequest, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +17,7 @@ use crate::domain::{
 };
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch, Maker};
+use crate::http::idempotency::Unkept;
 use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Fault, Problem, ProblemBody};
@@ -61,6 +64,22 @@ pub struct AddedBody {
     /// The adaptation that follows, if the task adapts by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     adaptation: Option<AdaptationRef>,
+    /// What ended an upload before its end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<StoppedBody>,
+}
+
+/// What ended an upload before its end.
+#[derive(Debug, Serialize, ToSchema)]
+struct StoppedBody {
+    /// The place of the first example of which this answer says nothing: send the rest from there. What is there already
+    /// is named as a duplicate.
+    at: usize,
+    /// The word by which a program tells the reason from others, as in problems.
+    #[schema(example = "timeout")]
+    code: &'static str,
+    /// What to do about it.
+    detail: String,
 }
 
 impl From<SupportAdded> for AddedBody {
@@ -68,7 +87,7 @@ impl From<SupportAdded> for AddedBody {
         let duplicates = added.duplicates.into_iter().map(|(index, id)| DuplicateBody { index, id }).collect();
         let (added, ids) = (added.added.len(), added.added);
         let adaptation = adaptation.map(AdaptationRef::from);
-        Self { added, ids, duplicates, rejected: Vec::new(), support_count, adaptation }
+        Self { added, ids, duplicates, rejected: Vec::new(), support_count, adaptation, stopped: None }
     }
 }
 
@@ -84,6 +103,8 @@ impl From<Summary> for AddedBody {
             }
         }
         let Verdicts { support_count, adaptation, .. } = summary.verdicts;
+        let at = summary.places;
+        let stopped = summary.stopped.map(|why| StoppedBody { at, code: why.code(), detail: why.detail().to_owned() });
         Self {
             added: ids.len(),
             ids,
@@ -91,6 +112,7 @@ impl From<Summary> for AddedBody {
             rejected,
             support_count,
             adaptation: adaptation.map(AdaptationRef::from),
+            stopped,
         }
     }
 }
@@ -191,7 +213,7 @@ struct AddParams {
 /// A few come as JSON. Many come as `application/x-ndjson` (an example a line), as `text/csv` (columns `label` or
 /// `value`, `external_id` if you like, and `input`, or one column for each number), or as `multipart/form-data` (files,
 /// each field named by its file's label). Those are stored a few at a time while they arrive, and `rejected` says which
-/// were wrong.
+/// were wrong. If something comes in between, `stopped` says how far it came.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/support", tag = "support",
     params(("task" = String, Path, description = "The task's id"), AddParams),
@@ -210,18 +232,23 @@ async fn add_support(
     ApiQuery(AddParams { partial }): ApiQuery<AddParams>,
     State(state): State<AppState>,
     request: Request,
-) -> Result<Json<AddedBody>, Problem> {
+) -> Result<(Option<Extension<Unkept>>, Json<AddedBody>), Problem> {
+    let longest = Duration::from_millis(state.config.upload_timeout_ms);
     let request = match Upload::read(request, &state).await? {
-        Ok(upload) => return Ok(Json(upload.store(&service, tenant, task).await?.into())),
+        Ok(upload) => {
+            let summary = upload.store(&service, tenant, task, longest).await?;
+            let unkept = summary.stopped.is_some().then_some(Extension(Unkept));
+            return Ok((unkept, Json(summary.into())));
+        }
         Err(request) => request,
     };
     let ApiJson(AddSupportBody { examples, unlabelled }) = ApiJson::from_request(request, &state).await?;
     let examples = wire::given(examples);
     if partial && unlabelled.is_empty() {
         let verdicts = service.add_each_support(tenant, task, examples).await?;
-        return Ok(Json(Summary::of(verdicts).into()));
+        return Ok((None, Json(Summary::of(verdicts).into())));
     }
-    Ok(Json(service.add_support(tenant, task, Given { examples, unlabelled }).await?.into()))
+    Ok((None, Json(service.add_support(tenant, task, Given { examples, unlabelled }).await?.into())))
 }
 
 /// Which examples.

@@ -58,9 +58,6 @@ async fn an_upload_longer_than_a_body_is_streamed_and_a_line_longer_than_one_is_
     let task = app.task().await;
     let config = imprint::config::HttpConfig { max_body_bytes: 1_000, max_upload_bytes: 100_000, ..Default::default() };
     app.listen_with(config);
-    let line = |x: usize| format!(r#"{{"input": [{x}, 0.5], "label": "low"}}"#);
-    let lines = |count: usize| (0..count).map(|x| line(x % 10) + "\n").collect::<String>();
-
     assert!(lines(1_000).len() > 30_000);
     let answer = upload(&app, &task, "application/x-ndjson", lines(1_000)).await;
     assert_eq!((&answer["added"], &answer["duplicates"].as_array().unwrap().len()), (&json!(10), &990));
@@ -68,6 +65,53 @@ async fn an_upload_longer_than_a_body_is_streamed_and_a_line_longer_than_one_is_
     for body in [long, lines(4_000)] {
         let refused = app.call("POST", &format!("{task}/support")).bytes("application/x-ndjson", body).send().await;
         refused.problem(413, "body_too_large");
+    }
+}
+
+/// So many lines, of ten examples.
+fn lines(count: usize) -> String {
+    let line = |x: usize| json!({"input": [x % 10, 0.5], "label": "low"}).to_string() + "\n";
+    (0..count).map(line).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_breaks_off_says_how_far_it_came() {
+    let mut app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    app.listen_with(imprint::config::HttpConfig { max_body_bytes: 1_000, ..Default::default() });
+    let body = lines(70) + &"x".repeat(2_000);
+
+    let answer = upload(&app, &task, "application/x-ndjson", body).await;
+
+    assert_eq!((&answer["added"], answer["duplicates"].as_array().unwrap().len()), (&json!(10), 60), "{answer}");
+    assert_eq!((&answer["stopped"]["at"], &answer["stopped"]["code"]), (&json!(70), &json!("body_too_large")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_has_a_time_of_its_own_and_ends_well_after_it() {
+    let mut app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    app.listen_with(imprint::config::HttpConfig { request_timeout_ms: 1, ..Default::default() });
+
+    let whole = upload(&app, &task, "application/x-ndjson", lines(500)).await;
+    app.listen_with(imprint::config::HttpConfig { upload_timeout_ms: 1, ..Default::default() });
+    let part = upload(&app, &task, "application/x-ndjson", lines(500)).await;
+
+    assert_eq!((whole["duplicates"].as_array().unwrap().len(), &whole["stopped"]), (490, &Value::Null));
+    assert_eq!(part["stopped"]["code"], "timeout", "{part}");
+    let at = usize::try_from(part["stopped"]["at"].as_u64().unwrap()).unwrap();
+    assert!((64..500).contains(&at) && part["duplicates"].as_array().unwrap().len() == at, "{part}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_without_a_header_are_refused() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+
+    for rows in ["1.2,0.5\n", "low,1,2\nhigh,3,4\n", ""] {
+        let refused = app.call("POST", &format!("{task}/support")).bytes("text/csv", rows).send().await;
+        let problem = refused.problem(422, "invalid_values");
+        assert!(problem["errors"][0]["detail"].as_str().unwrap().starts_with("the first line must name the columns"));
     }
 }
 
