@@ -1,5 +1,6 @@
 //! Webhooks: who is to be told of what.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -10,6 +11,9 @@ use crate::domain::{
     Delivery, DeliveryStatus, Fault, Message, MessageId, TenantId, Topic, Webhook, WebhookId, WebhookPatch,
     WebhookSecret,
 };
+
+/// Longest time for which two secrets sign, in seconds: 30 days.
+const LONGEST_OVERLAP_S: u64 = 30 * 24 * 3_600;
 
 /// A webhook as a caller asks for it.
 #[derive(Clone, Debug)]
@@ -27,7 +31,7 @@ impl Service {
         let webhook = Webhook {
             id: WebhookId::fresh(&*self.ids),
             url: new.url,
-            topics: new.topics,
+            topics: each_once(new.topics),
             secret: WebhookSecret::fresh(&*self.ids),
             previous: None,
             is_enabled: true,
@@ -49,15 +53,20 @@ impl Service {
     }
 
     /// Changes one.
-    pub async fn update_webhook(&self, tenant: TenantId, id: WebhookId, patch: WebhookPatch) -> Result<Webhook> {
+    pub async fn update_webhook(&self, tenant: TenantId, id: WebhookId, mut patch: WebhookPatch) -> Result<Webhook> {
         if let Some(url) = &patch.url {
             self.check_url(url)?;
         }
+        patch.topics = patch.topics.map(each_once);
         self.store.update_webhook(tenant, id, &patch).await?.ok_or(ServiceError::NotFound("webhook"))
     }
 
     /// Gives one another secret; messages are signed with the old one, too, for `overlap`.
     pub async fn rotate_webhook(&self, tenant: TenantId, id: WebhookId, overlap: Duration) -> Result<Webhook> {
+        if overlap.as_secs() > LONGEST_OVERLAP_S {
+            let (given, most) = (i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX), LONGEST_OVERLAP_S as i64);
+            return Err(Fault::OutOfRange { given, least: 0, most }.at("/overlap_s").into());
+        }
         let secret = WebhookSecret::fresh(&*self.ids);
         let rotated = self.store.rotate_webhook(tenant, id, &secret, overlap).await?;
         rotated.ok_or(ServiceError::NotFound("webhook"))
@@ -103,4 +112,10 @@ impl Service {
         let place = Place::parse(url, self.config.webhooks.webhook_reach);
         place.map(drop).map_err(|refused| Fault::BadUrl { reason: refused.to_string() }.at("/url").into())
     }
+}
+
+fn each_once(mut topics: Vec<Topic>) -> Vec<Topic> {
+    let mut seen = HashSet::new();
+    topics.retain(|topic| seen.insert(*topic));
+    topics
 }

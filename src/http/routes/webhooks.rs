@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -13,6 +13,7 @@ use utoipa_axum::routes;
 use crate::domain::{Delivery, DeliveryStatus, MessageId, Timestamp, Topic, Webhook, WebhookId, WebhookPatch};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
+use crate::http::idempotency::Unkept;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::service::{NewWebhook, Service};
@@ -34,7 +35,7 @@ struct CreateWebhookBody {
     /// Where messages go: https, at a public address, on port 443 or 8443.
     #[schema(example = "https://example.com/imprint", max_length = 2048)]
     url: String,
-    /// What it is told of; everything, without it.
+    /// What it is told of; everything, without it. What is named twice counts once.
     #[schema(value_type = Vec<String>, example = json!(["adaptation.succeeded", "adaptation.failed"]))]
     #[serde(default)]
     topics: Vec<Topic>,
@@ -161,9 +162,9 @@ async fn create_webhook(
     Maker(service): Maker,
     Caller(tenant): Caller,
     ApiJson(CreateWebhookBody { url, topics }): ApiJson<CreateWebhookBody>,
-) -> Result<(StatusCode, Json<WebhookMadeBody>), Problem> {
+) -> Result<(StatusCode, Extension<Unkept>, Json<WebhookMadeBody>), Problem> {
     let webhook = service.create_webhook(tenant, NewWebhook { url, topics }).await?;
-    Ok((StatusCode::CREATED, Json(webhook.into())))
+    Ok((StatusCode::CREATED, Extension(Unkept), Json(webhook.into())))
 }
 
 /// Webhooks, newest first.
@@ -229,7 +230,8 @@ async fn delete_webhook(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 struct RotateWebhookBody {
-    /// How long messages are signed with the old secret as well, in seconds.
+    /// How long messages are signed with the old secret as well, in seconds: a day by default, at most 30.
+    #[schema(default = 86_400, maximum = 2_592_000)]
     overlap_s: u32,
 }
 
@@ -251,9 +253,10 @@ async fn rotate_webhook(
     Caller(tenant): Caller,
     ApiPath(webhook): ApiPath<WebhookId>,
     ApiJson(RotateWebhookBody { overlap_s }): ApiJson<RotateWebhookBody>,
-) -> Result<Json<WebhookMadeBody>, Problem> {
+) -> Result<(Extension<Unkept>, Json<WebhookMadeBody>), Problem> {
     let overlap = Duration::from_secs(overlap_s.into());
-    Ok(Json(service.rotate_webhook(tenant, webhook, overlap).await?.into()))
+    let webhook = service.rotate_webhook(tenant, webhook, overlap).await?;
+    Ok((Extension(Unkept), Json(webhook.into())))
 }
 
 /// A message that is on its way.

@@ -69,6 +69,23 @@ async fn another_request_under_the_same_key_is_refused_and_a_refused_one_may_be_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_not_kept_and_a_repeated_request_comes_to_the_same() {
+    let app = TestApp::with(Settings::idle()).await;
+    let made = || keyed(&app, "/v1/webhooks", "w", &json!({"url": "https://example.com/"})).send();
+    let (first, second) = (made().await, made().await);
+
+    let place = format!("/v1/webhooks/{}", first.ok(201)["webhook"]["id"].as_str().unwrap());
+    assert_eq!(first.ok(201)["secret"], second.ok(201)["secret"]);
+    let rotate = format!("{place}/rotate");
+    let rotated = || keyed(&app, &rotate, "r", &json!({})).send();
+    let (third, fourth) = (rotated().await, rotated().await);
+    assert_eq!(third.ok(200)["secret"], fourth.ok(200)["secret"]);
+    assert_ne!(first.ok(201)["secret"], third.ok(200)["secret"]);
+    assert!([&second, &fourth].iter().all(|answer| answer.header("idempotent-replayed").is_empty()), "one was kept");
+    assert_eq!(app.get("/v1/webhooks").await.ok(200)["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_the_tenants_own() {
     let app = TestApp::with(Settings::idle()).await;
     let berta = app.key_of("berta").await;

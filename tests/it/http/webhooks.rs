@@ -199,3 +199,18 @@ async fn a_url_that_leads_inside_is_refused_when_it_is_named() {
     let eleventh = app.post("/v1/webhooks", json!({"url": "https://example.com/"})).await;
     assert_eq!(eleventh.problem(422, "invalid_values")["errors"][0]["code"], "too_many");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_counts_once_and_two_secrets_sign_for_a_month_at_most() {
+    let app = TestApp::with(Settings::idle()).await;
+    let topics = vec!["webhook.test"; 500];
+    let made = app.post("/v1/webhooks", json!({"url": "https://example.com/", "topics": topics})).await.ok(201);
+    let place = format!("/v1/webhooks/{}", made["webhook"]["id"].as_str().unwrap());
+
+    assert_eq!(made["webhook"]["topics"], json!(["webhook.test"]));
+    let patched = app.call("PATCH", &place).json(&json!({"topics": topics})).send().await.ok(200);
+    assert_eq!(patched["topics"], json!(["webhook.test"]));
+    let refused = app.post(&format!("{place}/rotate"), json!({"overlap_s": 2_592_001})).await;
+    assert_eq!(refused.problem(422, "invalid_values")["errors"][0]["pointer"], "/overlap_s");
+    app.post(&format!("{place}/rotate"), json!({"overlap_s": 2_592_000})).await.ok(200);
+}
