@@ -3,7 +3,7 @@
 //! An end of an adaptation becomes a message to each webhook that wants it, once, however often the end is told of: its
 //! id is derived from the notice's number. Then each delivery is sent until it is answered with a success, at least
 //! once, with longer and longer pauses. One webhook gets one delivery after the other, so that one that is slow keeps
-//! one place.
+//! one place, and a tenant whose webhooks are all slow keeps a few.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ use tracing::{debug, warn};
 use super::{Result, Service};
 use crate::courier::Courier;
 use crate::domain::{Message, Topic};
-use crate::store::EndNotice;
 use crate::store::webhooks::{Attempted, Next, Parcel};
+use crate::store::{EndNotice, StoreError};
 
 /// Deliveries under way at a time.
 const AT_A_TIME: usize = 32;
@@ -100,16 +100,26 @@ impl Service {
     async fn post_notices(&self) -> Result<()> {
         loop {
             let notices = self.store.take_notices(NOTICES, NOTICE_LEASE).await?;
+            let mut posted = Vec::with_capacity(notices.len());
             for notice in &notices {
-                if let Some(message) = told(notice) {
-                    self.store.post(notice.tenant, &message, None).await?;
+                match self.post_notice(notice).await {
+                    Ok(()) => posted.push(notice.number),
+                    Err(error @ StoreError::Away) => return Err(error.into()),
+                    // It comes again when nobody holds it any more; the others are posted now.
+                    Err(error) => warn!(%error, notice.number, "the end of an adaptation could not be posted"),
                 }
             }
-            let numbers: Vec<i64> = notices.iter().map(|notice| notice.number).collect();
-            if numbers.is_empty() {
+            if posted.is_empty() {
                 return Ok(());
             }
-            self.store.settle_notices(&numbers).await?;
+            self.store.settle_notices(&posted).await?;
+        }
+    }
+
+    async fn post_notice(&self, notice: &EndNotice) -> Result<(), StoreError> {
+        match told(notice) {
+            Some(message) => self.store.post(notice.tenant, &message, None).await,
+            None => Ok(()),
         }
     }
 
@@ -132,8 +142,8 @@ impl Service {
         };
         let next = match &error {
             None => Next::Delivered,
-            Some(_) if parcel.attempt >= self.config.webhooks.webhook_attempts || answered == Some(410) => Next::Dead,
-            Some(_) => Next::Again(self.webhook_pause(parcel.attempt)),
+            Some(_) if parcel.round >= self.config.webhooks.webhook_attempts || answered == Some(410) => Next::Dead,
+            Some(_) => Next::Again(self.webhook_pause(parcel.round)),
         };
         let outcome = match next {
             Next::Delivered => "delivered",
@@ -146,10 +156,10 @@ impl Service {
         }
     }
 
-    /// Pause after an attempt, longer by up to a tenth, so that what failed together does not come back together.
-    fn webhook_pause(&self, attempt: u32) -> Duration {
+    /// Pause after an attempt of a round, longer by up to a tenth, so that what failed together does not come back together.
+    fn webhook_pause(&self, round: u32) -> Duration {
         let first = Duration::from_millis(self.config.webhooks.webhook_pause_ms);
-        let pause = first.saturating_mul(6_u32.saturating_pow(attempt.saturating_sub(1))).min(LONGEST_PAUSE);
+        let pause = first.saturating_mul(6_u32.saturating_pow(round.saturating_sub(1))).min(LONGEST_PAUSE);
         pause.mul_f64(1.0 + f64::from(self.ids.bits()[0]) / 2_560.0)
     }
 }

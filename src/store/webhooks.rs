@@ -24,6 +24,8 @@ pub struct Parcel {
     pub message: Message,
     /// How often it was taken up: the fence.
     pub attempt: u32,
+    /// How often since it was posted, or sent again by hand.
+    pub round: u32,
 }
 
 /// What came of an attempt.
@@ -78,7 +80,8 @@ pub trait WebhookStore {
     /// Puts a message on its way, once: to `only` that webhook, or to all of the tenant's that are enabled and want its
     /// topic.
     async fn post(&self, tenant: TenantId, message: &Message, only: Option<WebhookId>) -> Result<(), StoreError>;
-    /// Takes up a delivery of any tenant that is due, and counts the attempt. A webhook gets one after the other.
+    /// Takes up a delivery of any tenant that is due, and counts the attempt. A webhook gets one after the other, one that
+    /// is not enabled gets tests alone, and no tenant has more than a few under way.
     async fn take_delivery(&self, lease: Duration) -> Result<Option<Parcel>, StoreError>;
     /// Notes what came of an attempt; false if the delivery is no longer this attempt's.
     async fn note_delivery(&self, parcel: &Parcel, attempted: &Attempted) -> Result<bool, StoreError>;

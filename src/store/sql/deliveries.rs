@@ -6,17 +6,21 @@ use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
+use tracing::error;
 
 use super::page::Bounds;
 use super::row::{Fields, number};
 use super::tx::{SystemTx, TenantTx};
 use super::webhooks;
-use crate::domain::{Delivery, DeliveryStatus, Message, MessageId, Timestamp, WebhookId};
+use crate::domain::{Delivery, DeliveryStatus, Message, MessageId, Timestamp, Topic, WebhookId};
 use crate::store::webhooks::{Attempted, Next, Parcel};
 use crate::store::{Page, StoreError};
 
 /// How long one that has ended is kept, in milliseconds: a week.
 const KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Most deliveries of one tenant that are under way at a time, so that one with slow receivers leaves places to others.
+const PLACES_OF_A_TENANT: i64 = 4;
 
 /// The status by which the other side says that it wants nothing any more.
 const GONE: u16 = 410;
@@ -39,43 +43,97 @@ pub(super) async fn insert(tx: &mut TenantTx<'_>, webhook: WebhookId, message: &
 
 pub(super) async fn take(tx: &mut SystemTx<'_>, lease: Duration) -> Result<Option<Parcel>, StoreError> {
     let now = tx.dialect().now(tx).await?;
+    while let Some(row) = due(tx, now).await? {
+        match parcel(tx, &row, now).await {
+            Ok(parcel) if hold(tx, &parcel, now, lease).await? => return Ok(Some(parcel)),
+            // Another server has just taken one to the same webhook.
+            Ok(_) => {}
+            // It would be the first again and again, and hold up all others.
+            Err(error @ StoreError::Unreadable { .. }) => {
+                error!(%error, "a delivery is given up");
+                give_up(tx, &row, now).await?;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+/// A delivery whose time has come, to a webhook that has none under way, of a tenant that has places left. The row of the
+/// webhook is locked with it, so that no other server chooses another one for it meanwhile.
+async fn due(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<AnyRow>, StoreError> {
     let statement = format!(
-        "SELECT a.* FROM deliveries AS a WHERE a.status = 'pending' AND a.next_at <= $1 AND a.taken_until < $1 \
+        "SELECT a.* FROM deliveries AS a JOIN webhooks AS w ON w.tenant_id = a.tenant_id AND w.id = a.webhook_id \
+         WHERE a.status = 'pending' AND a.next_at <= $1 AND a.taken_until < $1 AND (w.enabled = 1 OR a.topic = $2) \
          AND NOT EXISTS (SELECT 1 FROM deliveries AS o WHERE o.tenant_id = a.tenant_id \
          AND o.webhook_id = a.webhook_id AND o.status = 'pending' AND o.taken_until >= $1) \
+         AND (SELECT COUNT(*) FROM deliveries AS t WHERE t.tenant_id = a.tenant_id \
+         AND t.status = 'pending' AND t.taken_until >= $1) < $3 \
          ORDER BY a.next_at, a.created_at, a.message_id LIMIT 1{}",
-        tx.dialect().lock_free_job
+        tx.dialect().lock_free_delivery
     );
-    let row = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_optional(&mut **tx).await?;
-    let Some(row) = row else { return Ok(None) };
-    let fields = Fields { table: "deliveries", row: &row };
-    let (tenant, webhook_id): (String, String) = (fields.get("tenant_id")?, fields.get("webhook_id")?);
-    let message = message(&row)?;
-    sqlx::query(
-        "UPDATE deliveries SET attempt = attempt + 1, taken_until = $4 \
-         WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3",
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(now.millis())
+        .bind(Topic::Test.name()) // whoever asks for a test wants to see it before anything else is sent
+        .bind(PLACES_OF_A_TENANT)
+        .fetch_optional(&mut **tx);
+    Ok(row.await?)
+}
+
+/// Counts the attempt; false if another delivery to the webhook was taken before its row was locked.
+async fn hold(tx: &mut SystemTx<'_>, parcel: &Parcel, now: Timestamp, lease: Duration) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "UPDATE deliveries SET attempt = attempt + 1, taken_until = $5 \
+         WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3 AND status = 'pending' \
+         AND NOT EXISTS (SELECT 1 FROM deliveries AS o WHERE o.tenant_id = $1 AND o.webhook_id = $2 \
+         AND o.status = 'pending' AND o.taken_until >= $4)",
     )
-    .bind(&tenant)
-    .bind(&webhook_id)
-    .bind(message.id.to_string())
+    .bind(parcel.tenant.to_string())
+    .bind(parcel.webhook.to_string())
+    .bind(parcel.message.id.to_string())
+    .bind(now.millis())
     .bind(now.millis().saturating_add(number(lease.as_millis())))
     .execute(&mut **tx)
     .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn parcel(tx: &mut SystemTx<'_>, row: &AnyRow, now: Timestamp) -> Result<Parcel, StoreError> {
+    let fields = Fields { table: "deliveries", row };
+    let (tenant, webhook): (String, String) = (fields.get("tenant_id")?, fields.get("webhook_id")?);
     let found = sqlx::query("SELECT * FROM webhooks WHERE tenant_id = $1 AND id = $2")
-        .bind(&tenant)
-        .bind(&webhook_id)
+        .bind(tenant)
+        .bind(webhook)
         .fetch_one(&mut **tx)
         .await?;
     let webhook = webhooks::webhook(&found)?;
     let previous = webhook.previous.filter(|(_, until)| *until > now).map(|(secret, _)| secret);
-    Ok(Some(Parcel {
+    let attempt = fields.number::<u32>("attempt")? + 1;
+    Ok(Parcel {
         tenant: fields.parse("tenant_id")?,
         webhook: webhook.id,
         url: webhook.url,
         secrets: [webhook.secret].into_iter().chain(previous).collect(),
-        message,
-        attempt: fields.number::<u32>("attempt")? + 1,
-    }))
+        message: message(row)?,
+        attempt,
+        round: attempt.saturating_sub(fields.number("spent")?),
+    })
+}
+
+/// Ends one that cannot be read, by what its row says.
+async fn give_up(tx: &mut SystemTx<'_>, row: &AnyRow, now: Timestamp) -> Result<(), StoreError> {
+    let fields = Fields { table: "deliveries", row };
+    sqlx::query(
+        "UPDATE deliveries SET status = 'dead', error = 'the server cannot read this delivery', finished_at = $4 \
+         WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3",
+    )
+    .bind(fields.get::<String>("tenant_id")?)
+    .bind(fields.get::<String>("webhook_id")?)
+    .bind(fields.get::<String>("message_id")?)
+    .bind(now.millis())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn note(tx: &mut TenantTx<'_>, parcel: &Parcel, attempted: &Attempted) -> Result<bool, StoreError> {
@@ -163,7 +221,7 @@ pub(super) async fn again(
     message: MessageId,
 ) -> Result<Option<Delivery>, StoreError> {
     sqlx::query(
-        "UPDATE deliveries SET status = 'pending', attempt = 0, next_at = 0, taken_until = 0, finished_at = NULL \
+        "UPDATE deliveries SET status = 'pending', spent = attempt, next_at = 0, taken_until = 0, finished_at = NULL \
          WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3 AND status <> 'pending'",
     )
     .bind(tx.tenant())

@@ -7,7 +7,8 @@
 use std::time::Duration;
 
 use sqlx::any::AnyRow;
-use sqlx::{AnyConnection, AssertSqlSafe};
+use sqlx::{AnyConnection, AssertSqlSafe, Row};
+use tracing::error;
 
 use super::row::{Fields, number};
 use super::tx::SystemTx;
@@ -36,13 +37,18 @@ pub(super) async fn take(tx: &mut SystemTx<'_>, limit: usize, lease: Duration) -
     let statement =
         format!("SELECT * FROM outbox WHERE taken_until < $1 ORDER BY number LIMIT $2{}", tx.dialect().lock_free_row);
     let rows = sqlx::query(AssertSqlSafe(statement)).bind(now).bind(number(limit)).fetch_all(&mut **tx).await?;
-    let notices: Vec<EndNotice> = rows.iter().map(notice).collect::<Result<_, _>>()?;
-    for notice in &notices {
+    let mut notices = Vec::with_capacity(rows.len());
+    for row in &rows {
         sqlx::query("UPDATE outbox SET taken_until = $2 WHERE number = $1")
-            .bind(notice.number)
+            .bind(row.try_get::<i64, _>("number")?)
             .bind(now.saturating_add(number(lease.as_millis())))
             .execute(&mut **tx)
             .await?;
+        match notice(row) {
+            Ok(notice) => notices.push(notice),
+            // It comes again until it is too old, and holds up no other.
+            Err(error) => error!(%error, "an end of an adaptation cannot be told of"),
+        }
     }
     Ok(notices)
 }

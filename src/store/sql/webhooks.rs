@@ -179,7 +179,6 @@ async fn save(tx: &mut TenantTx<'_>, webhook: &Webhook) -> Result<(), StoreError
     Ok(())
 }
 
-/// Sends nothing to it any more.
 /// Puts a message on its way in a transaction that does what it tells of.
 pub(super) async fn post(tx: &mut TenantTx<'_>, message: &Message, only: Option<WebhookId>) -> Result<(), StoreError> {
     let all = list(tx).await?;
@@ -193,9 +192,15 @@ pub(super) async fn post(tx: &mut TenantTx<'_>, message: &Message, only: Option<
     Ok(())
 }
 
+/// Sends nothing to it any more. Whatever else is changed meanwhile stays.
 pub(super) async fn disable(tx: &mut TenantTx<'_>, id: WebhookId, reason: &str) -> Result<(), StoreError> {
-    let Some(webhook) = find(tx, id).await? else { return Ok(()) };
-    save(tx, &Webhook { is_enabled: false, disabled_reason: Some(reason.to_owned()), ..webhook }).await
+    sqlx::query("UPDATE webhooks SET enabled = 0, disabled_reason = $3 WHERE tenant_id = $1 AND id = $2")
+        .bind(tx.tenant())
+        .bind(id.to_string())
+        .bind(reason)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 async fn delete(tx: &mut TenantTx<'_>, id: WebhookId) -> Result<bool, StoreError> {

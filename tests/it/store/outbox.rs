@@ -51,6 +51,20 @@ pub async fn every_end_leaves_one_notice(fixture: &Fixture) {
     assert_eq!(told, expected);
 }
 
+pub async fn a_notice_that_cannot_be_read_holds_up_no_other(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let task = fixture.task(tenant).await.id;
+    let (first, second) = (fixture.submit(tenant, task).await, fixture.submit(tenant, task).await);
+    fixture.store.cancel_adaptation(tenant, first.id).await.unwrap();
+    let nonsense = "UPDATE outbox SET status = 'nonsense'";
+    sqlx::query(nonsense).execute(&mut fixture.raw().await).await.unwrap();
+    fixture.store.cancel_adaptation(tenant, second.id).await.unwrap();
+
+    let told: Vec<AdaptationId> = take(fixture).await.into_iter().map(|told| told.adaptation).collect();
+
+    assert_eq!(told, [second.id]);
+}
+
 pub async fn a_retried_job_leaves_no_notice_and_waits_out_its_pause(fixture: &Fixture) {
     let tenant = fixture.tenant("zoo").await;
     let task = fixture.task(tenant).await.id;

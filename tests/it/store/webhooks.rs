@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use imprint::domain::{DeliveryStatus, Message, MessageId, Topic, Webhook, WebhookId, WebhookPatch, WebhookSecret};
 use imprint::store::StoreError;
-use imprint::store::webhooks::{Attempted, Next};
+use imprint::store::webhooks::{Attempted, Next, Parcel};
+use sqlx::Connection;
 
 use super::Fixture;
 use super::fixture::{LEASE, MANY, first};
@@ -26,6 +28,7 @@ fn message(fixture: &Fixture, topic: Topic) -> Message {
     Message::new(MessageId::fresh(fixture.ids()), topic, &"data", fixture.now())
 }
 
+const DONE: Attempted = Attempted { answered: Some(204), error: None, next: Next::Delivered };
 const FAILED: Attempted = Attempted { answered: Some(500), error: None, next: Next::Again(LEASE) };
 
 pub async fn a_webhook_reads_back_as_it_was_written(fixture: &Fixture) {
@@ -111,8 +114,7 @@ pub async fn a_webhook_gets_one_delivery_after_the_other(fixture: &Fixture) {
 
     assert!(taken[0].is_some() && taken[1].is_some() && taken[2].is_none(), "{taken:?}");
     assert_ne!(taken[0].as_ref().unwrap().webhook, taken[1].as_ref().unwrap().webhook);
-    let done = Attempted { answered: Some(204), error: None, next: Next::Delivered };
-    assert!(fixture.store.note_delivery(taken[0].as_ref().unwrap(), &done).await.unwrap());
+    assert!(fixture.store.note_delivery(taken[0].as_ref().unwrap(), &DONE).await.unwrap());
     let next = fixture.store.take_delivery(LEASE).await.unwrap().unwrap();
     assert_eq!(next.webhook, taken[0].as_ref().unwrap().webhook);
 }
@@ -159,6 +161,99 @@ pub async fn a_webhook_that_takes_nothing_is_not_sent_to_any_more(fixture: &Fixt
     store.post(tenant, &message(fixture, Topic::Test), None).await.unwrap();
     assert_eq!(store.take_delivery(LEASE).await.unwrap(), None);
     let again = store.redeliver(tenant, made.id, told.id).await.unwrap().unwrap();
-    assert_eq!((again.status, again.attempt), (DeliveryStatus::Pending, 0));
+    assert_eq!((again.status, again.attempt), (DeliveryStatus::Pending, 1));
+    let second = store.take_delivery(LEASE).await.unwrap().unwrap();
+    assert_eq!((&second.message, second.attempt, second.round), (&told, 2, 1));
+    assert!(!store.note_delivery(&parcel, &FAILED).await.unwrap(), "it is about an attempt of long ago");
+    assert!(store.note_delivery(&second, &FAILED).await.unwrap());
+}
+
+pub async fn a_webhook_that_is_off_gets_tests_alone(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let (made, store) = (webhook(fixture, &[]), &fixture.store);
+    store.create_webhook(tenant, &made, MANY).await.unwrap();
+    let (told, test) = (message(fixture, Topic::AdaptationFailed), message(fixture, Topic::Test));
+    let is_enabled = |is_enabled| WebhookPatch { is_enabled: Some(is_enabled), ..WebhookPatch::default() };
+    store.post(tenant, &told, None).await.unwrap();
+
+    store.update_webhook(tenant, made.id, &is_enabled(false)).await.unwrap().unwrap();
+
+    assert_eq!(store.take_delivery(LEASE).await.unwrap(), None);
+    store.post(tenant, &test, Some(made.id)).await.unwrap();
+    let parcel = store.take_delivery(LEASE).await.unwrap().unwrap();
+    assert_eq!(parcel.message, test);
+    assert!(store.note_delivery(&parcel, &DONE).await.unwrap());
+    store.update_webhook(tenant, made.id, &is_enabled(true)).await.unwrap().unwrap();
+    assert_eq!(store.take_delivery(LEASE).await.unwrap().unwrap().message, told);
+}
+
+pub async fn what_is_changed_while_a_webhook_is_switched_off_stays(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let (made, store) = (webhook(fixture, &[]), &fixture.store);
+    store.create_webhook(tenant, &made, MANY).await.unwrap();
+    store.post(tenant, &message(fixture, Topic::Test), None).await.unwrap();
+    let parcel = store.take_delivery(LEASE).await.unwrap().unwrap();
+    let mut raw = fixture.raw().await;
+    let mut change = raw.begin().await.unwrap();
+    sqlx::query("UPDATE webhooks SET url = 'https://example.com/new'").execute(&mut *change).await.unwrap();
+
+    let (gone, store) = (Attempted { answered: Some(410), ..FAILED }, store.clone());
+    let noting = tokio::spawn(async move { store.note_delivery(&parcel, &gone).await.unwrap() });
+    tokio::time::sleep(Duration::from_millis(300)).await; // it waits for the row
+    change.commit().await.unwrap();
+
+    assert!(noting.await.unwrap());
+    let off = fixture.store.find_webhook(tenant, made.id).await.unwrap().unwrap();
+    assert_eq!((off.is_enabled, off.url.as_str()), (false, "https://example.com/new"));
+}
+
+pub async fn whoever_looks_a_webhook_gets_one_delivery_after_the_other(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let (made, store) = (webhook(fixture, &[]), &fixture.store);
+    store.create_webhook(tenant, &made, MANY).await.unwrap();
+    for _ in 0..30 {
+        store.post(tenant, &message(fixture, Topic::Test), None).await.unwrap();
+    }
+
+    for _ in 0..30 {
+        let taken = join_all((0..4).map(|_| store.take_delivery(LEASE))).await;
+        let taken: Vec<Parcel> = taken.into_iter().filter_map(Result::unwrap).collect();
+        assert_eq!(taken.len(), 1, "{taken:?}");
+        assert!(store.note_delivery(&taken[0], &DONE).await.unwrap());
+    }
+}
+
+pub async fn a_tenant_with_slow_receivers_leaves_places_to_others(fixture: &Fixture) {
+    let (slow, other) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
+    let store = &fixture.store;
+    for tenant in [slow; 10].into_iter().chain([other]) {
+        store.create_webhook(tenant, &webhook(fixture, &[]), MANY).await.unwrap();
+    }
+    for tenant in [slow, other] {
+        store.post(tenant, &message(fixture, Topic::Test), None).await.unwrap();
+    }
+
+    let mut taken = Vec::new();
+    while let Some(parcel) = store.take_delivery(LEASE).await.unwrap() {
+        taken.push(parcel);
+    }
+
+    let of = |tenant| taken.iter().filter(|parcel| parcel.tenant == tenant).count();
+    assert_eq!((of(slow), of(other)), (4, 1));
+    let first = taken.iter().find(|parcel| parcel.tenant == slow).unwrap();
+    assert!(store.note_delivery(first, &DONE).await.unwrap());
+    assert_eq!(store.take_delivery(LEASE).await.unwrap().unwrap().tenant, slow);
+}
+
+pub async fn a_delivery_that_cannot_be_read_holds_up_no_other(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let store = &fixture.store;
+    store.create_webhook(tenant, &webhook(fixture, &[]), MANY).await.unwrap();
+    let (unreadable, told) = (message(fixture, Topic::Test), message(fixture, Topic::Test));
+    store.post(tenant, &unreadable, None).await.unwrap();
+    let nonsense = "UPDATE deliveries SET topic = 'nonsense'";
+    sqlx::query(nonsense).execute(&mut fixture.raw().await).await.unwrap();
+    store.post(tenant, &told, None).await.unwrap();
+
     assert_eq!(store.take_delivery(LEASE).await.unwrap().unwrap().message, told);
 }

@@ -27,6 +27,8 @@ pub(super) struct Dialect {
     pub(super) lock: &'static str,
     /// Ends the `SELECT` of a claim on `adaptations AS a`: as `lock`, but passes over rows that others hold.
     pub(super) lock_free_job: &'static str,
+    /// The same for `deliveries AS a` and their `webhooks AS w`.
+    pub(super) lock_free_delivery: &'static str,
     /// Ends a `SELECT` from one table: its rows stay as they are, and those that others hold are passed over.
     pub(super) lock_free_row: &'static str,
     /// The database's time in milliseconds since 1970, as an expression.

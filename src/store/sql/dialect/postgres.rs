@@ -28,6 +28,8 @@ pub(in crate::store::sql) static POSTGRES: Dialect = Dialect {
     // Not FOR UPDATE: rows that point at this one may come meanwhile.
     lock: " FOR NO KEY UPDATE",
     lock_free_job: " FOR UPDATE OF a SKIP LOCKED",
+    // Rows that point at the webhook may come meanwhile.
+    lock_free_delivery: " FOR NO KEY UPDATE OF a, w SKIP LOCKED",
     lock_free_row: " FOR UPDATE SKIP LOCKED",
     // Not now(), which stands still from the transaction's start.
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",

@@ -22,6 +22,7 @@ pub(in crate::store::sql) static SQLITE: Dialect = Dialect {
     enter: |_| None,
     lock: "",
     lock_free_job: "",
+    lock_free_delivery: "",
     lock_free_row: "",
     clock: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
     has_roles: false,
