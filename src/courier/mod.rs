@@ -1,8 +1,8 @@
 //! What goes out: requests to places that tenants name.
 //!
 //! A tenant may name any place, so a request goes to public addresses alone: the name is resolved once, every address
-//! that comes of it is checked ([`address`]), and the connection is made to one that was checked, not to the name. No
-//! redirect is followed, no proxy is asked, and of the answer the status is read and nothing else.
+//! that comes of it is checked ([`address`]), and the connection is made to those that were checked, one after the other,
+//! not to the name. No redirect is followed, no proxy is asked, and of the answer the status is read and nothing else.
 //!
 //! Deliberately absent: what is sent, how often, and to whom; connections that are kept (each request has its own, so
 //! that none outlives its check).
@@ -34,6 +34,9 @@ pub use place::{Host, Place, Refused};
 
 /// Most bytes of an answer's header.
 const LONGEST_HEADER: usize = 16 << 10;
+
+/// Most addresses of one name that are tried.
+const MOST_ADDRESSES: usize = 4;
 
 /// Why a request was not answered. Texts are for the tenant, and say nothing about what is inside our network.
 #[derive(Debug, thiserror::Error)]
@@ -126,8 +129,7 @@ impl Courier {
     pub async fn post(&self, url: &str, headers: &[(&str, String)], body: &str) -> Result<u16, SendError> {
         let sent = async {
             let place = Place::parse(url, self.reach)?;
-            let address = self.address(&place).await?;
-            let stream = TcpStream::connect(address).await.map_err(SendError::Unreachable)?;
+            let stream = self.connect(&self.addresses(&place).await?).await?;
             if !place.is_secret {
                 return exchange(stream, &place, headers, body).await;
             }
@@ -142,8 +144,8 @@ impl Courier {
         timeout(self.longest, sent).await.unwrap_or(Err(SendError::Late(self.longest)))
     }
 
-    /// An address that was checked. One that is not public is enough to refuse a name.
-    async fn address(&self, place: &Place) -> Result<SocketAddr, SendError> {
+    /// Addresses that were checked. One that is not public is enough to refuse a name.
+    async fn addresses(&self, place: &Place) -> Result<Vec<SocketAddr>, SendError> {
         let found = match &place.host {
             Host::Address(address) => vec![SocketAddr::new(*address, place.port)],
             Host::Name(name) => self.resolver.resolve(name, place.port).await.map_err(|_| SendError::Unresolved)?,
@@ -151,7 +153,23 @@ impl Courier {
         if self.reach == Reach::Public && found.iter().any(|address| !address::is_public(address.ip())) {
             return Err(Refused::Private.into());
         }
-        found.first().copied().ok_or(SendError::Unresolved)
+        Ok(found)
+    }
+
+    /// A connection to the first that takes it. Each has its share of the time, so that one that is silent leaves some
+    /// to the others.
+    async fn connect(&self, addresses: &[SocketAddr]) -> Result<TcpStream, SendError> {
+        let tried = &addresses[..addresses.len().min(MOST_ADDRESSES)];
+        let share = self.longest.div_f64(tried.len().max(1) as f64);
+        let mut failed = SendError::Unresolved;
+        for address in tried {
+            match timeout(share, TcpStream::connect(address)).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => failed = SendError::Unreachable(error),
+                Err(_) => failed = SendError::Late(share),
+            }
+        }
+        Err(failed)
     }
 }
 

@@ -160,6 +160,17 @@ async fn a_name_is_resolved_once_so_that_what_was_checked_is_what_is_connected_t
     assert_eq!(leads.asked.load(Ordering::Relaxed), 1);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn where_one_address_of_a_name_takes_no_connection_the_next_is_tried() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (address, came) = canary().await;
+    let (courier, leads) = courier(Reach::Anywhere, vec![closed, address]);
+
+    assert_eq!(courier.post("http://receiver.test/", &[], "{}").await.unwrap(), 200);
+
+    assert_eq!((came.load(Ordering::Relaxed), leads.asked.load(Ordering::Relaxed)), (1, 1));
+}
+
 /// A receiver that speaks TLS, with the certificate of `receiver.test`, and answers 201.
 async fn secret_receiver() -> SocketAddr {
     let file = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/certificates").join(name);
