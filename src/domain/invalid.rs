@@ -264,9 +264,14 @@ pub enum Fault {
         /// The base model.
         base: String,
     },
-    /// A share that is none.
-    #[error("a share is between 0 and 1, both excluded")]
-    NoShare,
+    /// A share that is none, or nearly nothing or all.
+    #[error("a usual share is {least} to {most}")]
+    NoShare {
+        /// The least that is looked at.
+        least: f64,
+        /// The most.
+        most: f64,
+    },
     /// A change that is too small to see or too large to be meant.
     #[error("a ratio of odds is {least} to {most}, or one over that")]
     WrongRatio {
@@ -319,7 +324,7 @@ impl Fault {
             Self::NotBase64 => "not_base64",
             Self::OutOfRange { .. } => "out_of_range",
             Self::NoFeatures { .. } => "no_features",
-            Self::NoShare => "no_share",
+            Self::NoShare { .. } => "no_share",
             Self::WrongRatio { .. } => "wrong_ratio",
         }
     }

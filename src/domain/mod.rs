@@ -50,7 +50,7 @@ pub use id::{
 pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};
 pub use learner::{BackboneConfig, GradOrder, HeadInit, LearnerConfig, Norm};
-pub use monitor::{Alert, Change, Monitor, MonitorEvent, MonitorRule, Watch};
+pub use monitor::{Alert, Change, KEPT_ALERTS, Monitor, MonitorEvent, MonitorPatch, MonitorRule, USUAL_SHARES, Watch};
 pub use pixels::{PixelLimits, Pixels};
 pub use quality::{Confusion, LabelQuality, Quality, Suspect, accuracy_interval, argmax};
 pub use request::{RequestKey, Reservation, SavedResponse};

@@ -16,12 +16,19 @@
 //! Where no baseline is given, it is learned from the first `window` predictions: the end of its 95 % interval that is
 //! nearer to p₁, so that a share which was underestimated does not sound the alarm by itself.
 
+use std::ops::RangeInclusive;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Message, MonitorId, TaskId, TenantId, Timestamp, Topic, accuracy_interval};
 
-/// Shares this near to 0 or 1 are taken for it: an odds ratio of nothing is nothing.
+/// Nearer to 0 or 1 no usual share is looked at: an odds ratio of nothing is nothing.
 const LEAST_SHARE: f64 = 1e-3;
+/// What a usual share may be.
+pub const USUAL_SHARES: RangeInclusive<f64> = LEAST_SHARE..=1.0 - LEAST_SHARE;
+
+/// How many alerts of a monitor are kept: the latest.
+pub const KEPT_ALERTS: u32 = 1_000;
 
 /// What a monitor looks for.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,6 +43,34 @@ pub struct MonitorRule {
     pub false_alarm_every: u32,
     /// Predictions that `share` is taken over, and that a baseline is learned from.
     pub window: usize,
+}
+
+/// Changes to a monitor; `None` leaves what it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MonitorPatch {
+    /// A new name.
+    pub name: Option<String>,
+    /// Another usual share.
+    pub baseline: Option<f64>,
+    /// Another change to look for.
+    pub ratio: Option<f64>,
+    /// Another rate of false alarms.
+    pub false_alarm_every: Option<u32>,
+    /// Another window.
+    pub window: Option<usize>,
+}
+
+impl MonitorPatch {
+    /// The rule that comes of `old`.
+    pub fn rule(&self, old: &MonitorRule) -> MonitorRule {
+        MonitorRule {
+            label: old.label.clone(),
+            baseline: self.baseline.or(old.baseline),
+            ratio: self.ratio.unwrap_or(old.ratio),
+            false_alarm_every: self.false_alarm_every.unwrap_or(old.false_alarm_every),
+            window: self.window.unwrap_or(old.window),
+        }
+    }
 }
 
 /// A rule, of one task, and what it has seen.
@@ -153,6 +188,11 @@ fn weights(usual: f64, other: f64) -> [f64; 2] {
     [(other / usual).ln(), ((1.0 - other) / (1.0 - usual)).ln()]
 }
 
+/// The share that is looked at where `usual` is.
+fn watched(usual: f64) -> f64 {
+    usual.clamp(*USUAL_SHARES.start(), *USUAL_SHARES.end())
+}
+
 impl Watch {
     /// Share of the label in the window.
     pub fn share(&self) -> Option<f64> {
@@ -174,7 +214,7 @@ impl Watch {
             self.learn(rule);
             return None;
         };
-        let baseline = usual.clamp(LEAST_SHARE, 1.0 - LEAST_SHARE);
+        let baseline = watched(usual);
         self.baseline = Some(baseline);
         let weight = weights(baseline, rule.alert_share(baseline))[usize::from(!is_label)];
         self.evidence = (self.evidence + if self.is_raised { -weight } else { weight }).max(0.0);
@@ -191,7 +231,7 @@ impl Watch {
     fn learn(&mut self, rule: &MonitorRule) {
         if self.recent.len() == rule.window {
             let [low, high] = accuracy_interval(self.hits(), self.recent.len());
-            self.baseline = Some(if rule.ratio > 1.0 { high } else { low });
+            self.baseline = Some(watched(if rule.ratio > 1.0 { high } else { low }));
         }
     }
 }
@@ -282,6 +322,21 @@ mod tests {
 
         let learned = watch.baseline.expect("the window is full");
         assert!(learned > 0.1 && learned < 0.16, "{learned}");
+    }
+
+    #[test]
+    fn a_label_that_never_or_always_came_has_a_share_all_the_same() {
+        for (is_label, ratio) in [(false, 0.5), (true, 2.0)] {
+            let rule = rule(None, ratio, 1_000);
+            let mut watch = Watch::default();
+            for _ in 0..rule.window {
+                assert_eq!(watch.observe(&rule, is_label), None);
+            }
+
+            let learned = watch.baseline.expect("the window is full");
+            let delay = rule.expected_delay(learned);
+            assert!(USUAL_SHARES.contains(&learned) && delay.is_finite() && delay > 1.0, "{learned}, {delay}");
+        }
     }
 
     #[test]

@@ -61,7 +61,6 @@ pub use error::ServiceError;
 pub use events::QueuePlace;
 pub use examples::{Given, GivenExample, SupportAdded, SupportPatch};
 pub use feedback::{Feedback, FeedbackTaken};
-pub use monitors::MonitorPatch;
 pub use nearest::{Found, Hit, Neighbour, Search};
 pub use predictions::{
     AdaptPredict, AdaptPredicted, Answer, AnswerSpan, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,

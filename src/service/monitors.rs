@@ -8,7 +8,8 @@ use tracing::{info, warn};
 use super::inputs::check_name;
 use super::{Answer, Prediction, Result, Service, ServiceError};
 use crate::domain::{
-    Fault, Invalid, Kind, Monitor, MonitorEvent, MonitorId, MonitorRule, Task, TaskId, TenantId, Watch,
+    Fault, Invalid, Kind, Monitor, MonitorEvent, MonitorId, MonitorPatch, MonitorRule, Task, TaskId, TenantId,
+    USUAL_SHARES, Watch,
 };
 
 /// Most monitors of a task.
@@ -23,21 +24,6 @@ const FALSE_ALARMS: std::ops::RangeInclusive<u32> = 10..=10_000_000;
 const LARGEST_RATIO: f64 = 100.0;
 /// Odds that change less take thousands of predictions to tell.
 const LEAST_CHANGE: f64 = 1.2;
-
-/// Changes to a monitor; `None` leaves what it is.
-#[derive(Clone, Debug, Default)]
-pub struct MonitorPatch {
-    /// A new name.
-    pub name: Option<String>,
-    /// Another usual share.
-    pub baseline: Option<f64>,
-    /// Another change to look for.
-    pub ratio: Option<f64>,
-    /// Another rate of false alarms.
-    pub false_alarm_every: Option<u32>,
-    /// Another window.
-    pub window: Option<usize>,
-}
 
 impl Service {
     /// Makes a monitor of a task.
@@ -71,20 +57,13 @@ impl Service {
 
     /// Changes a monitor. With another rule it begins anew.
     pub async fn update_monitor(&self, tenant: TenantId, id: MonitorId, patch: MonitorPatch) -> Result<Monitor> {
-        let Monitor { task, rule: old, .. } = self.find_monitor(tenant, id).await?;
+        let Monitor { task, rule, .. } = self.find_monitor(tenant, id).await?;
         if let Some(name) = &patch.name {
             check_name("name", name, "/name")?;
         }
-        let rule = MonitorRule {
-            label: old.label.clone(),
-            baseline: patch.baseline.or(old.baseline),
-            ratio: patch.ratio.unwrap_or(old.ratio),
-            false_alarm_every: patch.false_alarm_every.unwrap_or(old.false_alarm_every),
-            window: patch.window.unwrap_or(old.window),
-        };
-        check_rule(&self.found_task(tenant, task).await?, &rule)?;
-        let rule = (rule != old).then_some(rule);
-        let updated = self.store.update_monitor(tenant, id, patch.name, rule).await?;
+        // Each field is right or wrong by itself, so that what is right here is right in whatever the store has by then.
+        check_rule(&self.found_task(tenant, task).await?, &patch.rule(&rule))?;
+        let updated = self.store.update_monitor(tenant, id, &patch).await?;
         updated.ok_or(ServiceError::NotFound("monitor"))
     }
 
@@ -138,8 +117,8 @@ fn check_rule(task: &Task, rule: &MonitorRule) -> Result<(), Invalid> {
     if !task.labels.contains(&rule.label) {
         return Err(Fault::UnknownLabel { label: rule.label.clone() }.at("/label"));
     }
-    if rule.baseline.is_some_and(|share| !(share > 0.0 && share < 1.0)) {
-        return Err(Fault::NoShare.at("/baseline"));
+    if rule.baseline.is_some_and(|share| !USUAL_SHARES.contains(&share)) {
+        return Err(Fault::NoShare { least: *USUAL_SHARES.start(), most: *USUAL_SHARES.end() }.at("/baseline"));
     }
     let size = if rule.ratio > 1.0 { rule.ratio } else { 1.0 / rule.ratio };
     if !(LEAST_CHANGE..=LARGEST_RATIO).contains(&size) {

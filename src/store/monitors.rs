@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StoreError;
-use crate::domain::{Monitor, MonitorEvent, MonitorId, MonitorRule, TaskId, TenantId, Timestamp};
+use crate::domain::{Monitor, MonitorEvent, MonitorId, MonitorPatch, TaskId, TenantId, Timestamp};
 
 /// Monitors and what they saw.
 #[async_trait]
@@ -14,18 +14,17 @@ pub trait MonitorStore {
     async fn list_monitors(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Monitor>, StoreError>;
     /// One of them.
     async fn find_monitor(&self, tenant: TenantId, id: MonitorId) -> Result<Option<Monitor>, StoreError>;
-    /// Gives one another name, or another rule, by which it begins anew.
+    /// Changes what one is now. With another rule it begins anew.
     async fn update_monitor(
         &self,
         tenant: TenantId,
         id: MonitorId,
-        name: Option<String>,
-        rule: Option<MonitorRule>,
+        patch: &MonitorPatch,
     ) -> Result<Option<Monitor>, StoreError>;
     /// Removes one with what it saw; false if there was none.
     async fn delete_monitor(&self, tenant: TenantId, id: MonitorId) -> Result<bool, StoreError>;
-    /// Shows all monitors of a task the labels that were predicted, in order, and keeps the alerts that come of it; how
-    /// many there were.
+    /// Shows all monitors of a task the labels that were predicted, in order, and keeps the latest alerts that come of
+    /// it; how many there were.
     async fn observe(
         &self,
         tenant: TenantId,

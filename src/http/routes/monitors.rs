@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Alert, Monitor, MonitorEvent, MonitorId, MonitorRule, TaskId, Timestamp};
+use crate::domain::{Alert, Monitor, MonitorEvent, MonitorId, MonitorPatch, MonitorRule, TaskId, Timestamp};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::service::{MonitorPatch, Service};
+use crate::service::Service;
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -32,7 +32,7 @@ struct CreateMonitorBody {
     /// The label whose share is looked at: one of the task's.
     #[schema(example = "negative")]
     label: String,
-    /// Its usual share, between 0 and 1; without it, learned from the first `window` predictions.
+    /// Its usual share, 0.001 to 0.999; without it, learned from the first `window` predictions.
     baseline: Option<f64>,
     /// How many times the usual odds are worth an alert; below 1 for a label that becomes rare.
     #[serde(default = "default_ratio")]
@@ -260,7 +260,7 @@ async fn delete_monitor(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a monitor saw, newest first.
+/// What a monitor saw, newest first: the last 1,000 alerts.
 #[utoipa::path(
     get, path = "/v1/monitors/{monitor}/events", tag = "monitors",
     params(("monitor" = String, Path, description = "The monitor's id"), PageParams),

@@ -7,7 +7,9 @@ use sqlx::any::AnyRow;
 use super::row::{Fields, json, number};
 use super::tx::TenantTx;
 use super::{SqlStore, tasks, webhooks};
-use crate::domain::{Alert, Monitor, MonitorEvent, MonitorId, MonitorRule, TaskId, TenantId, Timestamp, Watch};
+use crate::domain::{
+    Alert, KEPT_ALERTS, Monitor, MonitorEvent, MonitorId, MonitorPatch, TaskId, TenantId, Timestamp, Watch,
+};
 use crate::store::StoreError;
 use crate::store::monitors::MonitorStore;
 
@@ -30,10 +32,10 @@ impl MonitorStore for SqlStore {
         &self,
         tenant: TenantId,
         id: MonitorId,
-        name: Option<String>,
-        rule: Option<MonitorRule>,
+        patch: &MonitorPatch,
     ) -> Result<Option<Monitor>, StoreError> {
-        self.change(tenant, move |mut tx| Box::pin(async move { update(&mut tx, id, name, rule).await })).await
+        let patch = patch.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { update(&mut tx, id, patch).await })).await
     }
 
     async fn delete_monitor(&self, tenant: TenantId, id: MonitorId) -> Result<bool, StoreError> {
@@ -118,16 +120,12 @@ async fn find(tx: &mut TenantTx<'_>, id: MonitorId, lock: &str) -> Result<Option
     row.as_ref().map(monitor).transpose()
 }
 
-async fn update(
-    tx: &mut TenantTx<'_>,
-    id: MonitorId,
-    name: Option<String>,
-    rule: Option<MonitorRule>,
-) -> Result<Option<Monitor>, StoreError> {
+async fn update(tx: &mut TenantTx<'_>, id: MonitorId, patch: MonitorPatch) -> Result<Option<Monitor>, StoreError> {
     let lock = tx.dialect().lock;
     let Some(mut monitor) = find(tx, id, lock).await? else { return Ok(None) };
-    monitor.name = name.unwrap_or(monitor.name);
-    if let Some(rule) = rule {
+    let rule = patch.rule(&monitor.rule);
+    monitor.name = patch.name.unwrap_or(monitor.name);
+    if rule != monitor.rule {
         monitor.rule = rule;
         monitor.watch = Watch::default();
     }
@@ -177,7 +175,8 @@ async fn observe(tx: &mut TenantTx<'_>, task: TaskId, labels: &[String], now: Ti
     Ok(count)
 }
 
-/// The monitor's row must be locked, so that numbers are given one after another.
+/// Keeps an alert, and no more than [`KEPT_ALERTS`]. The monitor's row must be locked, so that numbers are given one after
+/// another.
 async fn note(
     tx: &mut TenantTx<'_>,
     monitor: MonitorId,
@@ -196,6 +195,12 @@ async fn note(
     .bind(created_at.millis())
     .execute(&mut **tx)
     .await?;
+    sqlx::query("DELETE FROM monitor_events WHERE tenant_id = $1 AND monitor_id = $2 AND number <= $3")
+        .bind(tx.tenant())
+        .bind(monitor.to_string())
+        .bind(i64::from(event.number) - i64::from(KEPT_ALERTS))
+        .execute(&mut **tx)
+        .await?;
     Ok(event)
 }
 

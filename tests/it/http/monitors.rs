@@ -100,6 +100,7 @@ async fn a_rule_that_makes_no_sense_is_refused_with_its_place() {
         (json!({"label": "nowhere"}), "unknown_label", "/label"),
         (json!({"label": "high", "baseline": 0.0}), "no_share", "/baseline"),
         (json!({"label": "high", "baseline": 1.5}), "no_share", "/baseline"),
+        (json!({"label": "high", "baseline": 1e-9}), "no_share", "/baseline"),
         (json!({"label": "high", "ratio": 1.0}), "wrong_ratio", "/ratio"),
         (json!({"label": "high", "ratio": -2.0}), "wrong_ratio", "/ratio"),
         (json!({"label": "high", "ratio": 1e9}), "wrong_ratio", "/ratio"),

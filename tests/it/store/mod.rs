@@ -118,18 +118,25 @@ stories! {
         every_end_leaves_one_notice,
         a_retried_job_leaves_no_notice_and_waits_out_its_pause,
         a_notice_comes_again_until_it_is_settled,
+        a_notice_that_cannot_be_read_holds_up_no_other,
         an_operator_puts_a_failed_job_back,
         a_hint_reaches_the_other_processes_on_the_database;
     monitors:
         a_monitor_is_shown_predictions_and_keeps_its_alerts,
-        a_monitor_with_another_rule_begins_anew_and_goes_with_its_task;
+        a_monitor_with_another_rule_begins_anew_and_goes_with_its_task,
+        a_monitor_keeps_its_latest_alerts;
     webhooks:
         a_webhook_reads_back_as_it_was_written,
         a_tenant_has_no_more_webhooks_than_its_limit,
         a_message_goes_once_to_those_who_want_it,
         a_webhook_gets_one_delivery_after_the_other,
         a_delivery_is_fenced_by_its_attempt_and_pauses,
-        a_webhook_that_takes_nothing_is_not_sent_to_any_more;
+        a_webhook_that_takes_nothing_is_not_sent_to_any_more,
+        a_webhook_that_is_off_gets_tests_alone,
+        what_is_changed_while_a_webhook_is_switched_off_stays,
+        whoever_looks_a_webhook_gets_one_delivery_after_the_other,
+        a_tenant_with_slow_receivers_leaves_places_to_others,
+        a_delivery_that_cannot_be_read_holds_up_no_other;
     isolation:
         another_tenant_sees_and_changes_nothing;
     model:

@@ -1,6 +1,6 @@
 //! Monitors, and what they saw.
 
-use imprint::domain::{Change, Monitor, MonitorId, MonitorRule, TaskId, Watch};
+use imprint::domain::{Change, KEPT_ALERTS, Monitor, MonitorId, MonitorPatch, MonitorRule, TaskId, Watch};
 use imprint::store::StoreError;
 
 use super::Fixture;
@@ -15,6 +15,10 @@ fn monitor(fixture: &Fixture, task: TaskId) -> Monitor {
 
 fn labels(of: &str) -> Vec<String> {
     of.chars().map(String::from).collect()
+}
+
+fn called(name: &str) -> MonitorPatch {
+    MonitorPatch { name: Some(name.to_owned()), ..MonitorPatch::default() }
 }
 
 pub async fn a_monitor_is_shown_predictions_and_keeps_its_alerts(fixture: &Fixture) {
@@ -51,13 +55,20 @@ pub async fn a_monitor_with_another_rule_begins_anew_and_goes_with_its_task(fixt
     assert!(!store.create_monitor(other, &second, 1).await.unwrap());
     store.observe(tenant, task, &labels("abab"), fixture.now()).await.unwrap();
 
-    let named = store.update_monitor(tenant, first.id, Some("flood".to_owned()), None).await.unwrap().unwrap();
+    let named = store.update_monitor(tenant, first.id, &called("flood")).await.unwrap().unwrap();
     assert_eq!((named.name.as_str(), named.watch.seen), ("flood", 4));
-    let rule = MonitorRule { ratio: 2.0, ..first.rule.clone() };
-    let changed = store.update_monitor(tenant, first.id, None, Some(rule.clone())).await.unwrap().unwrap();
+    // Two who both read the monitor before the other's change keep both.
+    for patch in [
+        MonitorPatch { ratio: Some(2.0), ..MonitorPatch::default() },
+        MonitorPatch { window: Some(30), ..MonitorPatch::default() },
+    ] {
+        store.update_monitor(tenant, first.id, &patch).await.unwrap().unwrap();
+    }
+    let changed = store.find_monitor(tenant, first.id).await.unwrap().unwrap();
+    let rule = MonitorRule { ratio: 2.0, window: 30, ..first.rule.clone() };
     assert_eq!((changed.rule, changed.watch), (rule, Watch::default()));
 
-    assert_eq!(store.update_monitor(other, first.id, Some("mine".to_owned()), None).await.unwrap(), None);
+    assert_eq!(store.update_monitor(other, first.id, &called("mine")).await.unwrap(), None);
     assert!(!store.delete_monitor(other, first.id).await.unwrap());
     assert_eq!(store.find_monitor(other, first.id).await.unwrap(), None);
     assert_eq!(store.observe(other, task, &labels("bbbbbbbb"), fixture.now()).await.unwrap(), 0);
@@ -67,4 +78,19 @@ pub async fn a_monitor_with_another_rule_begins_anew_and_goes_with_its_task(fixt
     assert!(store.create_monitor(tenant, &second, 1).await.unwrap());
     assert!(store.delete_task(tenant, task).await.unwrap());
     assert_eq!(store.find_monitor(tenant, second.id).await.unwrap(), None);
+}
+
+pub async fn a_monitor_keeps_its_latest_alerts(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let task = fixture.task(tenant).await.id;
+    let (monitor, store) = (monitor(fixture, task), &fixture.store);
+    assert!(store.create_monitor(tenant, &monitor, 1).await.unwrap());
+    let there_and_back = "b".repeat(5) + &"a".repeat(30);
+
+    let alerts = store.observe(tenant, task, &labels(&there_and_back.repeat(502)), fixture.now()).await.unwrap();
+
+    assert!(alerts > 1_000, "{alerts}");
+    let kept = store.list_monitor_events(tenant, monitor.id, None, 2_000).await.unwrap();
+    let ends = (kept[0].number as usize, kept.len());
+    assert_eq!(ends, (alerts, KEPT_ALERTS as usize));
 }
