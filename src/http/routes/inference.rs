@@ -1,7 +1,7 @@
 //! The Open Inference Protocol, version 2: a task is a model, a version of its adapter a version of the model.
 //!
-//! One input tensor, `query`: `FP32 [n, d]` for vectors, `FP32 [n, c, h, w]` for images, `BYTES [n]` for texts and for
-//! image files in base64. Outputs: `label` (`BYTES [n]`) and `scores` (`FP32 [n, labels]`), or `value` (`FP32 [n]`), or
+//! One input tensor, `query`: `FP32 [n, d]` for vectors, `FP32 [n, c, h, w]` for images, `BYTES [n]` for texts (or
+//! their embeddings as `FP32 [n, d]`) and for image files in base64. Outputs: `label` (`BYTES [n]`) and `scores` (`FP32 [n, labels]`), or `value` (`FP32 [n]`), or
 //! `spans` (`BYTES [n]`, each a JSON list).
 //! Problems of these paths carry the protocol's `error`, too.
 
@@ -95,7 +95,7 @@ struct TensorDoc {
 }
 
 impl ModelBody {
-    fn new(task: &Task, adapter: Adapter, row: &[usize], versions: Vec<String>) -> Self {
+    fn new(task: &Task, adapter: Adapter, schema: &InputSchema, versions: Vec<String>) -> Self {
         let any = |rest: &[usize]| std::iter::once(-1).chain(rest.iter().map(|&side| side as i64)).collect();
         let outputs = match task.kind {
             Kind::Regression => vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }],
@@ -105,7 +105,11 @@ impl ModelBody {
                 TensorDoc { name: "scores", datatype: "FP32", shape: any(&[adapter.labels.len()]) },
             ],
         };
-        let inputs = vec![TensorDoc { name: "query", datatype: "FP32", shape: any(row) }];
+        let query = match schema {
+            InputSchema::Text { .. } => TensorDoc { name: "query", datatype: "BYTES", shape: vec![-1] },
+            _ => TensorDoc { name: "query", datatype: "FP32", shape: any(&schema.row_shape()) },
+        };
+        let inputs = vec![query];
         Self { name: task.id.to_string(), versions, platform: "imprint", inputs, outputs, labels: adapter.labels }
     }
 }
@@ -120,8 +124,8 @@ async fn model(
     let Answers { task, adapter, .. } = service.answering(tenant, task, version).await?;
     let all = service.list_adapters(tenant, task.id, None, usize::from(u8::MAX)).await?;
     let versions = all.iter().map(|adapter| adapter.version.to_string()).collect();
-    let row = service.base_model(&task.base_model)?.manifest.input.row_shape();
-    Ok(Json(ModelBody::new(&task, adapter, &row, versions)))
+    let schema = &service.base_model(&task.base_model)?.manifest.input;
+    Ok(Json(ModelBody::new(&task, adapter, schema, versions)))
 }
 
 /// A task as a model, with its active version.
@@ -273,7 +277,9 @@ async fn inferred(
 ) -> Result<Json<InferredBody>, Problem> {
     let Answers { task: found, adapter, .. } = service.answering(tenant, task, version).await?;
     let schema = &service.base_model(&found.base_model)?.manifest.input;
-    let query = query(body.inputs, schema).map_err(ServiceError::from)?;
+    let [tensor] = <[TensorBody; 1]>::try_from(body.inputs)
+        .map_err(|_| Problem::wrong_form("/inputs".to_owned(), "send exactly one input, named `query`".to_owned()))?;
+    let query = query(tensor, schema).map_err(ServiceError::from)?;
     let request =
         Predict { query, version: Some(adapter.version), style: AnswerStyle::default(), store: false, deadline: None };
     let predicted = service.predict(tenant, task, request).await?;
@@ -297,10 +303,7 @@ fn all_of(kind: Kind) -> Vec<RequestedBody> {
 }
 
 /// The rows of the one tensor.
-fn query(inputs: Vec<TensorBody>, schema: &InputSchema) -> Result<Vec<Input>, Invalid> {
-    let given = inputs.len();
-    let [tensor] = <[TensorBody; 1]>::try_from(inputs)
-        .map_err(|_| Fault::OutOfRange { given: given as i64, least: 1, most: 1 }.at("/inputs"))?;
+fn query(tensor: TensorBody, schema: &InputSchema) -> Result<Vec<Input>, Invalid> {
     let mut flat = Vec::new();
     flatten(tensor.data, &mut flat);
     let mismatch = |needs: String, given| Fault::ShapeMismatch { shape: tensor.shape.clone(), needs, given };

@@ -148,6 +148,8 @@ async fn what_is_wrong_is_said_in_the_protocols_words_too() {
         assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
         assert_eq!(problem["error"], problem["detail"]);
     }
+    let none = app.post(&infer, json!({"inputs": []})).await.problem(422, "invalid_values");
+    assert_eq!(none["errors"][0]["detail"], "send exactly one input, named `query`");
     let absent = app.get(&format!("/v2/models/task_{}", "0".repeat(26))).await.problem(404, "not_found");
     assert_eq!(absent["error"], absent["detail"]);
 }

@@ -122,3 +122,18 @@ async fn any_characters_are_a_text() {
 
     assert_eq!(answer["predictions"].as_array().unwrap().len(), 7);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_other_clients_a_model_of_texts_takes_texts() {
+    let app = TestApp::start().await;
+    let body = json!({"name": "cards", "base_model": "words", "support": support()});
+    let task = app.post("/v1/tasks", body).await.header("location").to_owned();
+    app.adapt(&task).await;
+    let model = task.replace("/v1/tasks", "/v2/models");
+
+    let input = app.get(&model).await.ok(200)["inputs"][0].clone();
+
+    assert_eq!(input, json!({"name": "query", "datatype": "BYTES", "shape": [-1]}));
+    let query = json!({"inputs": [with(with(input, "/shape", json!([1])), "/data", json!(["qqq zzz"]))]});
+    assert_eq!(app.post(&format!("{model}/infer"), query).await.ok(200)["outputs"][0]["data"], json!(["noise"]));
+}
