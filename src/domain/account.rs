@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AuditId, KeyId, SupportId, TaskId, TenantId, Timestamp};
+use super::{AuditId, KeyId, ReceiptId, SupportId, TaskId, TenantId, Timestamp};
 
 /// What a tenant had of the server on one day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,23 +106,45 @@ impl Counted {
     }
 }
 
-/// That something was erased, as it is signed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// That something was erased, and that nothing of it was found afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// `example`, `task` or `tenant`.
-    pub scope: &'static str,
-    /// Whose it was.
-    pub tenant: TenantId,
-    /// Of which task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub task: Option<TaskId>,
-    /// Which example.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub support: Option<SupportId>,
+    /// Its id.
+    pub id: ReceiptId,
     /// What was removed.
     pub removed: Counted,
-    /// What was found when it was looked for afterwards: nothing.
-    pub remaining: Counted,
     /// When.
     pub erased_at: Timestamp,
+    /// All of this in JSON: the very text that is signed.
+    pub text: String,
+}
+
+/// A receipt, as its text says it.
+#[derive(Serialize)]
+struct Said {
+    receipt: ReceiptId,
+    scope: &'static str,
+    tenant: TenantId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<TaskId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    support: Option<SupportId>,
+    removed: Counted,
+    remaining: Counted,
+    erased_at: Timestamp,
+}
+
+impl Receipt {
+    /// For what was removed whole.
+    pub fn new(id: ReceiptId, tenant: TenantId, what: Erasure, removed: Counted, erased_at: Timestamp) -> Self {
+        let (scope, task, support) = match what {
+            Erasure::Example(task, support) => ("example", Some(task), Some(support)),
+            Erasure::Task(task) => ("task", Some(task), None),
+            Erasure::Tenant => ("tenant", None, None),
+        };
+        let remaining = Counted::default();
+        let said = Said { receipt: id, scope, tenant, task, support, removed, remaining, erased_at };
+        let text = serde_json::to_string(&said).expect("it has string keys and whole numbers");
+        Self { id, removed, erased_at, text }
+    }
 }

@@ -143,6 +143,10 @@ typed_id!(
     AuditId, "aud"
 );
 typed_id!(
+    /// That something was erased.
+    ReceiptId, "rcpt"
+);
+typed_id!(
     /// Something to tell.
     MessageId, "msg"
 );

@@ -44,8 +44,8 @@ pub use encoder::{EncoderRef, words};
 pub use evaluation::{Evaluation, Judged, LabelEvaluation};
 pub use event::{AdaptationEvent, AdaptationPhase, News};
 pub use id::{
-    AdaptationId, AdapterId, AuditId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, SupportId, TaskId,
-    TenantId, WebhookId,
+    AdaptationId, AdapterId, AuditId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, ReceiptId, SupportId,
+    TaskId, TenantId, WebhookId,
 };
 pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};

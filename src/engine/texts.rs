@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use moka::future::Cache;
 use sha2::{Digest, Sha256};
@@ -21,6 +22,9 @@ use crate::meta::encoder::{self, Encoder, Loaded, Reading, Tokenizer, Tokens, Tu
 
 /// Texts of one command: a few milliseconds each, so that nobody waits long behind another one's list.
 const CHUNK: usize = 8;
+
+/// How long an embedding is kept: for no longer is one here whose text was erased through another process.
+const KEPT: Duration = Duration::from_hours(24);
 
 /// An embedding; many requests may hold one.
 pub type Embedding = Arc<[f32]>;
@@ -118,7 +122,7 @@ impl Texts {
 
 fn cache<N: Send + Sync + 'static>(mib: u64) -> Cache<Key, Arc<[N]>> {
     let weight = |_: &Key, row: &Arc<[N]>| u32::try_from(size_of_val(&**row) + size_of::<Key>()).unwrap_or(u32::MAX);
-    Cache::builder().weigher(weight).max_capacity(mib << 20).build()
+    Cache::builder().weigher(weight).max_capacity(mib << 20).time_to_live(KEPT).build()
 }
 
 impl Engine {

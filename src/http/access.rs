@@ -1,7 +1,8 @@
 //! Who may do what: every request is let in here, or not at all.
 //!
 //! A route that is not listed as public needs a key, and one that is new needs more than to read: forgetting one closes
-//! it. Reading and asking need the scope `predict`; all that changes something needs `adapt`; keys, webhooks, and all that is about everything of a tenant's need `admin`.
+//! it. Reading and asking need the scope `predict`; all that changes something needs `adapt`; keys, webhooks, and all that
+//! is about everything of a tenant's need `admin`.
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
@@ -33,7 +34,7 @@ const ASKING: [&str; 9] = [
 ];
 
 /// What only a tenant's administrators see and change: who gets in, what goes out, what was done, what is erased.
-const ADMINISTERING: [&str; 5] = ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/webhooks"];
+const ADMINISTERING: [&str; 6] = ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/receipts", "/v1/webhooks"];
 
 /// Longest text of a header that is noted, in characters.
 const LONGEST_CLAIM: usize = 200;

@@ -64,6 +64,7 @@ pub fn admin(
             Router::new()
                 .route("/admin/v1/tenants", get(list_tenants).post(create_tenant))
                 .route("/admin/v1/tenants/{tenant}", delete(erase_tenant))
+                .route("/admin/v1/tenants/{tenant}/receipts", get(list_receipts))
                 .route("/admin/v1/tenants/{tenant}/keys", get(list_keys).post(create_key))
                 .route("/admin/v1/tenants/{tenant}/keys/{key}", delete(revoke_key))
                 .route("/admin/v1/tenants/{tenant}/keys/{key}/rotate", post(rotate_key))
@@ -130,6 +131,15 @@ async fn erase_tenant(
 ) -> Result<Json<ReceiptBody>, Problem> {
     service.check_tenant(tenant).await?;
     Ok(Json(service.erase(tenant, Erasure::Tenant).await?.into()))
+}
+
+/// Receipts of a tenant, which may be gone.
+async fn list_receipts(
+    State(service): State<Service>,
+    ApiPath(tenant): ApiPath<TenantId>,
+    ApiQuery(page): ApiQuery<PageParams>,
+) -> Result<Json<List<ReceiptBody>>, Problem> {
+    ReceiptBody::list(&service, tenant, &page).await
 }
 
 async fn list_keys(

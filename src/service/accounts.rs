@@ -1,24 +1,18 @@
-//! What tenants have of the server, what was done to their things, and what is erased for good.
+//! What tenants have of the server, and what was done to their things.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use ring::signature::{Ed25519KeyPair, KeyPair};
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::{NewAdaptation, Page, Result, Service, ServiceError};
-use crate::domain::{
-    AdaptationId, AuditEntry, AuditId, Erasure, Holdings, Receipt, Tenant, TenantId, Timestamp, Usage, hex,
-};
-use crate::store::accounts::Erased;
+use super::{Page, Result, Service};
+use crate::domain::{AuditEntry, AuditId, Holdings, Tenant, TenantId, Timestamp, Usage};
 
 /// Milliseconds of a day.
 const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// How often what was counted is stored.
 pub(super) const FLUSH: Duration = Duration::from_secs(5);
-/// Name of the key that receipts are signed with.
-const RECEIPTS: &str = "receipts";
 
 /// What was had since it was stored last.
 #[derive(Debug, Default)]
@@ -33,21 +27,6 @@ impl Meter {
     fn take(&self) -> HashMap<(TenantId, i64), Usage> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// That something was erased, signed.
-#[derive(Clone, Debug)]
-pub struct SignedReceipt {
-    /// What was erased.
-    pub receipt: Receipt,
-    /// The very text that is signed: the receipt in JSON.
-    pub signed: String,
-    /// Ed25519 signature of that text, in hexadecimal.
-    pub signature: String,
-    /// The key to check it with, in hexadecimal.
-    pub public_key: String,
-    /// The adaptation that makes an adapter of the examples that are left.
-    pub adaptation: Option<AdaptationId>,
 }
 
 impl Service {
@@ -99,66 +78,6 @@ impl Service {
     /// What was done to a tenant's things, newest first.
     pub async fn list_audit(&self, tenant: TenantId, page: Page<AuditId>) -> Result<Vec<AuditEntry>> {
         Ok(self.store.list_audit(tenant, page).await?)
-    }
-
-    /// Removes something for good: from the store and from this process's memory; others' hold it no longer than it takes
-    /// them to notice. What is left of a task is adapted again.
-    pub async fn erase(&self, tenant: TenantId, what: Erasure) -> Result<SignedReceipt> {
-        let missing = match what {
-            Erasure::Example(..) => "example",
-            Erasure::Task(_) | Erasure::Tenant => "task",
-        };
-        let erased = self.store.erase(tenant, what).await?.ok_or(ServiceError::NotFound(missing))?;
-        self.adapters.forget(&erased.adapters).await;
-        self.engine.forget_texts(&erased.texts).await;
-        match what {
-            Erasure::Example(task, _) | Erasure::Task(task) => self.forget_task(task).await,
-            Erasure::Tenant => {
-                self.keep_open_tenant(tenant).await?;
-                self.last_known.forget_all();
-                self.keys.invalidate_all();
-            }
-        }
-        let adaptation = match what {
-            Erasure::Example(task, _) if erased.removed.adapters > 0 => {
-                match self.create_adaptation(tenant, task, NewAdaptation::default()).await {
-                    Ok(adaptation) => Some(adaptation.id),
-                    Err(ServiceError::Invalid(_)) => None, // too few are left
-                    Err(error) => return Err(error),
-                }
-            }
-            _ => None,
-        };
-        self.receipt(tenant, what, &erased, adaptation).await
-    }
-
-    async fn receipt(
-        &self,
-        tenant: TenantId,
-        what: Erasure,
-        erased: &Erased,
-        adaptation: Option<AdaptationId>,
-    ) -> Result<SignedReceipt> {
-        let (scope, task, support) = match what {
-            Erasure::Example(task, support) => ("example", Some(task), Some(support)),
-            Erasure::Task(task) => ("task", Some(task), None),
-            Erasure::Tenant => ("tenant", None, None),
-        };
-        let (removed, remaining, erased_at) = (erased.removed, erased.remaining, self.clock.now());
-        if !remaining.is_nothing() {
-            return Err(ServiceError::Internal(format!("{remaining:?} remain of what was erased")));
-        }
-        let receipt = Receipt { scope, tenant, task, support, removed, remaining, erased_at };
-        let signed = serde_json::to_string(&receipt).map_err(|error| ServiceError::Internal(error.to_string()))?;
-        let mut fresh = [0; 32];
-        fresh[..16].copy_from_slice(&self.ids.bits());
-        fresh[16..].copy_from_slice(&self.ids.bits());
-        let seed = self.store.signing_seed(RECEIPTS, fresh, erased_at).await?;
-        let key = Ed25519KeyPair::from_seed_unchecked(&seed);
-        let key = key.map_err(|_| ServiceError::Internal("the key for receipts is damaged".to_owned()))?;
-        let signature = hex(key.sign(signed.as_bytes()).as_ref());
-        info!(receipt = signed, signature, "erased");
-        Ok(SignedReceipt { receipt, signed, signature, public_key: hex(key.public_key().as_ref()), adaptation })
     }
 
     /// All tenants, newest first: for operators.

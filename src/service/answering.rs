@@ -55,15 +55,10 @@ impl LastKnown {
         Some(Answers { task, adapter, is_remembered: true })
     }
 
-    /// Forgets all that is known of a task.
-    /// Forgets everything.
-    pub(super) fn forget_all(&self) {
-        self.0.invalidate_all();
-    }
-
-    pub(super) async fn forget_task(&self, task: TaskId) {
-        let of_task: Vec<Asked> = self.0.iter().map(|(asked, _)| *asked).filter(|asked| asked.1 == task).collect();
-        for asked in of_task {
+    /// Forgets what is known of a task's or a tenant's.
+    async fn forget_if(&self, is_gone: impl Fn(&Asked) -> bool) {
+        let gone: Vec<Asked> = self.0.iter().map(|(asked, _)| *asked).filter(is_gone).collect();
+        for asked in gone {
             self.0.invalidate(&asked).await;
         }
     }
@@ -109,7 +104,15 @@ impl Service {
 
     /// Frees all that is in memory of a task that is gone.
     pub(super) async fn forget_task(&self, task: TaskId) {
-        self.last_known.forget_task(task).await;
+        self.last_known.forget_if(|asked| asked.1 == task).await;
         self.adapters.forget_task(task).await;
+    }
+
+    /// Frees all that is in memory of a tenant that is gone. Bytes of adapters do not say whose they are, nor records of
+    /// keys which of them count: all of these are read again.
+    pub(super) async fn forget_tenant(&self, tenant: TenantId) {
+        self.last_known.forget_if(|asked| asked.0 == tenant).await;
+        self.adapters.forget_all();
+        self.keys.invalidate_all();
     }
 }

@@ -286,7 +286,9 @@ impl Service {
 fn within_the_only_one(error: ServiceError) -> ServiceError {
     let ServiceError::Invalid(mut faults) = error else { return error };
     for fault in &mut faults {
-        fault.pointer = fault.pointer.trim_start_matches("/0").to_owned();
+        if let Some(rest) = fault.pointer.strip_prefix("/0") {
+            fault.pointer = rest.to_owned();
+        }
     }
     ServiceError::Invalid(faults)
 }

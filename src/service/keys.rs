@@ -86,11 +86,11 @@ impl Service {
 
     /// Where everyone is one tenant, that one is there again when all of its is erased.
     pub(super) async fn keep_open_tenant(&self, id: TenantId) -> Result<()> {
-        if self.config.auth == Auth::Open {
-            let created_at = self.clock.now();
-            self.store.create_tenant(&Tenant { id, name: OPEN_TENANT.to_owned(), created_at }).await?;
+        let created_at = self.clock.now();
+        match self.store.create_tenant(&Tenant { id, name: OPEN_TENANT.to_owned(), created_at }).await {
+            Ok(()) | Err(StoreError::Exists(_)) => Ok(()),
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     /// Whether there is a tenant of that id: for operators, who name them.
@@ -149,6 +149,14 @@ impl Service {
                 Ok(Principal { tenant: record.tenant, scope: record.scope, key: Some(record.id) })
             }
         }
+    }
+
+    /// Whether everyone who reaches this server is that tenant.
+    pub(super) async fn is_everyone(&self, tenant: TenantId) -> Result<bool> {
+        if self.config.auth == Auth::Keys {
+            return Ok(false);
+        }
+        Ok(self.store.find_tenant(OPEN_TENANT).await?.is_some_and(|open| open.id == tenant))
     }
 
     async fn key_record(&self, id: KeyId) -> Result<Option<KeyRecord>> {

@@ -88,6 +88,12 @@ impl Residency {
         self.report();
     }
 
+    /// Frees everything.
+    pub(super) fn forget_all(&self) {
+        self.0.invalidate_all();
+        self.report();
+    }
+
     fn report(&self) {
         metrics::gauge!("imprint_adapter_cache_bytes", "tier" => "host").set(self.0.weighted_size() as f64);
         metrics::gauge!("imprint_adapter_cache_adapters", "tier" => "host").set(self.0.entry_count() as f64);

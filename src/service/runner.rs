@@ -135,6 +135,7 @@ impl Service {
         match hint {
             Hint::Look => {}
             Hint::Task(task) => return self.forget_task(task).await,
+            Hint::Tenant(tenant) => return self.forget_tenant(tenant).await,
             Hint::Key(key) => return self.keys.invalidate(&key).await,
             // Tasks are asked for each time.
             Hint::Missed => self.keys.invalidate_all(),

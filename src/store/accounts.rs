@@ -3,15 +3,15 @@
 use async_trait::async_trait;
 
 use super::{Page, StoreError};
-use crate::domain::{AdapterId, AuditEntry, AuditId, Counted, Erasure, Holdings, Tenant, TenantId, Timestamp, Usage};
+use crate::domain::{
+    AdapterId, AuditEntry, AuditId, Erasure, Holdings, Receipt, ReceiptId, Tenant, TenantId, Timestamp, Usage,
+};
 
 /// What an erasure did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Erased {
-    /// What was removed.
-    pub removed: Counted,
-    /// What was found of it afterwards, in a transaction of its own.
-    pub remaining: Counted,
+    /// That it did.
+    pub receipt: Receipt,
     /// Adapters that are gone: caches have to forget them.
     pub adapters: Vec<AdapterId>,
     /// Texts that are gone, for the same reason.
@@ -33,8 +33,18 @@ pub trait AccountStore {
     /// What was done to a tenant's things, newest first.
     async fn list_audit(&self, tenant: TenantId, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError>;
 
-    /// Removes something for good, and looks for it afterwards; `None` if it is not there.
-    async fn erase(&self, tenant: TenantId, what: Erasure) -> Result<Option<Erased>, StoreError>;
+    /// Removes something for good, looks for it afterwards and keeps the receipt, all or nothing; `None` if it is not
+    /// there. A receipt of this id that is there is given again. [`StoreError::Conflict`] if things of it come faster than
+    /// they go.
+    async fn erase(
+        &self,
+        tenant: TenantId,
+        what: Erasure,
+        receipt: ReceiptId,
+        now: Timestamp,
+    ) -> Result<Option<Erased>, StoreError>;
+    /// Receipts of a tenant, which need not be there any more, newest first.
+    async fn list_receipts(&self, tenant: TenantId, page: Page<ReceiptId>) -> Result<Vec<Receipt>, StoreError>;
     /// The seed of that name; `fresh` from now on, if there is none.
     async fn signing_seed(&self, name: &str, fresh: [u8; 32], now: Timestamp) -> Result<[u8; 32], StoreError>;
 

@@ -163,8 +163,10 @@ pub struct Answering {
 pub enum Hint {
     /// There is something new: a job, or the end of one.
     Look,
-    /// A task is gone.
+    /// A task is gone, or some of it.
     Task(TaskId),
+    /// A tenant is gone.
+    Tenant(TenantId),
     /// A key has ended, or will.
     Key(KeyId),
     /// Hints may have been lost.

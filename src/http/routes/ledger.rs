@@ -13,7 +13,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::{
-    AdaptationId, AuditEntry, AuditId, Counted, Erasure, Holdings, KeyId, SupportId, TaskId, Timestamp, Usage,
+    AdaptationId, AuditEntry, AuditId, Counted, Erasure, Holdings, KeyId, Receipt, ReceiptId, SupportId, TaskId,
+    TenantId, Timestamp, Usage,
 };
 use crate::http::AppState;
 use crate::http::export;
@@ -27,6 +28,7 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(usage))
         .routes(routes!(list_audit))
         .routes(routes!(erase))
+        .routes(routes!(list_receipts))
         .routes(routes!(export_all))
 }
 
@@ -239,6 +241,9 @@ impl From<Counted> for CountedBody {
 /// That something was erased.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReceiptBody {
+    /// Its id.
+    #[schema(value_type = String, example = "rcpt_0123456789abcdefghjkmnpqrs")]
+    id: ReceiptId,
     /// `receipt`
     object: &'static str,
     /// What was removed.
@@ -251,23 +256,37 @@ pub struct ReceiptBody {
     signature: String,
     /// The server's key to check it with, in hexadecimal.
     public_key: String,
-    /// The adaptation of what is left, if there is enough of it.
+    /// The adaptation of what is left, if there is enough of it; only in the answer to the request itself.
     #[schema(value_type = Option<String>)]
     adaptation: Option<AdaptationId>,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    erased_at: Timestamp,
 }
 
 impl From<SignedReceipt> for ReceiptBody {
     fn from(receipt: SignedReceipt) -> Self {
-        let SignedReceipt { receipt, signed, signature, public_key, adaptation } = receipt;
-        let (removed, remaining) = (receipt.removed.into(), receipt.remaining.into());
-        Self { object: "receipt", removed, remaining, signed, signature, public_key, adaptation }
+        let SignedReceipt { receipt, signature, public_key, adaptation } = receipt;
+        let Receipt { id, removed, erased_at, text: signed } = receipt;
+        let (removed, remaining) = (removed.into(), Counted::default().into());
+        Self { id, object: "receipt", removed, remaining, signed, signature, public_key, adaptation, erased_at }
+    }
+}
+
+impl ReceiptBody {
+    /// A page of a tenant's, which need not be there any more.
+    pub async fn list(service: &Service, tenant: TenantId, page: &PageParams) -> Result<Json<List<Self>>, Problem> {
+        let rows = service.list_receipts(tenant, page.page()?).await?;
+        let key = |row: &SignedReceipt| (row.receipt.erased_at, row.receipt.id.to_string());
+        Ok(Json(List::new(rows, page.limit()?, key, Self::from)))
     }
 }
 
 /// Removes something for good, and signs that nothing of it is left.
 ///
 /// Rows go, caches forget, and adapters that may have been made with it go with it: the task answers with an earlier
-/// version, or, once that has run, with the adaptation of what is left. Backups are the operator's.
+/// version, or, once that has run, with the adaptation of what is left. The receipt is kept: `GET /v1/receipts` has it again.
+/// Backups are the operator's.
 #[utoipa::path(
     post, path = "/v1/erase", tag = "account", request_body = EraseBody,
     responses((status = 200, body = ReceiptBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
@@ -283,6 +302,19 @@ async fn erase(
         EraseBody::Tenant {} => Erasure::Tenant,
     };
     Ok(Json(service.erase(tenant, what).await?.into()))
+}
+
+/// Receipts for what you had erased, newest first.
+#[utoipa::path(
+    get, path = "/v1/receipts", tag = "account", params(PageParams),
+    responses((status = 200, body = List<ReceiptBody>), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+)]
+async fn list_receipts(
+    State(service): State<Service>,
+    Caller(tenant): Caller,
+    ApiQuery(page): ApiQuery<PageParams>,
+) -> Result<Json<List<ReceiptBody>>, Problem> {
+    ReceiptBody::list(&service, tenant, &page).await
 }
 
 /// Everything of yours, a JSON object a line: tasks, each with its examples, adaptations and adapters (weights in

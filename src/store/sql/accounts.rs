@@ -7,8 +7,10 @@ use super::dialect::Access;
 use super::page::Bounds;
 use super::row::{Fields, number};
 use super::tx::{Scope, TenantTx};
-use super::{SqlStore, erasures, tenants};
-use crate::domain::{AuditEntry, AuditId, Erasure, Holdings, Tenant, TenantId, Timestamp, Usage, hex};
+use super::{SqlStore, erasures, receipts, tenants};
+use crate::domain::{
+    AuditEntry, AuditId, Erasure, Holdings, Receipt, ReceiptId, Tenant, TenantId, Timestamp, Usage, hex,
+};
 use crate::store::accounts::{AccountStore, Erased};
 use crate::store::{Page, StoreError};
 
@@ -37,13 +39,29 @@ impl AccountStore for SqlStore {
         self.look(tenant, move |mut tx| Box::pin(async move { list_audit(&mut tx, page).await })).await
     }
 
-    async fn erase(&self, tenant: TenantId, what: Erasure) -> Answer<Option<Erased>> {
-        let erased =
-            self.change(tenant, move |mut tx| Box::pin(async move { erasures::erase(&mut tx, what).await })).await?;
-        let Some((mut erased, traces)) = erased else { return Ok(None) };
-        erased.remaining =
-            self.look(tenant, move |mut tx| Box::pin(async move { erasures::count(&mut tx, &traces).await })).await?;
-        Ok(Some(erased))
+    async fn erase(
+        &self,
+        tenant: TenantId,
+        what: Erasure,
+        receipt: ReceiptId,
+        now: Timestamp,
+    ) -> Answer<Option<Erased>> {
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move {
+                if let Some(receipt) = receipts::find(&mut tx, receipt).await? {
+                    return Ok(Some(Erased { receipt, adapters: Vec::new(), texts: Vec::new() }));
+                }
+                let Some(gone) = erasures::erase(&mut tx, what).await? else { return Ok(None) };
+                let receipt = Receipt::new(receipt, tenant, what, gone.removed, now);
+                receipts::add(&mut tx, &receipt).await?;
+                Ok(Some(Erased { receipt, adapters: gone.adapters, texts: gone.texts }))
+            })
+        })
+        .await
+    }
+
+    async fn list_receipts(&self, tenant: TenantId, page: Page<ReceiptId>) -> Answer<Vec<Receipt>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { receipts::list(&mut tx, page).await })).await
     }
 
     async fn signing_seed(&self, name: &str, fresh: [u8; 32], now: Timestamp) -> Answer<[u8; 32]> {

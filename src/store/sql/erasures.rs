@@ -2,17 +2,27 @@
 //!
 //! An adapter does not list its examples, so an example takes with it every version that was made since it came, and
 //! the adaptations that made them. Answers that are kept for repeated requests may quote what was sent: those of the
-//! task's paths go, too. An adaptation that runs meanwhile has read the example, and is called off.
+//! task's paths go, too. A job that is running may have read the example already: it begins again, and what its attempt
+//! leaves is fenced out.
 
 use super::row::Fields;
 use super::tx::TenantTx;
-use super::{adaptations, tasks};
+use super::{queue, tasks};
 use crate::domain::{AdapterId, Counted, Erasure, Input, SupportId, TaskId, Timestamp};
 use crate::store::StoreError;
-use crate::store::accounts::Erased;
+
+/// Times that something is looked for and removed again: others write while it goes.
+const ROUNDS: usize = 4;
+
+/// What is gone.
+pub(super) struct Gone {
+    pub(super) removed: Counted,
+    pub(super) adapters: Vec<AdapterId>,
+    pub(super) texts: Vec<String>,
+}
 
 /// By what a thing that was erased would be found again.
-pub(super) enum Traces {
+enum Traces {
     /// An example, its input as it was stored, and the moment it came.
     Example { task: TaskId, support: SupportId, input: String, since: Timestamp, latest: Option<u32> },
     /// Everything of a task.
@@ -21,7 +31,7 @@ pub(super) enum Traces {
     Tenant,
 }
 
-pub(super) async fn erase(tx: &mut TenantTx<'_>, what: Erasure) -> Result<Option<(Erased, Traces)>, StoreError> {
+pub(super) async fn erase(tx: &mut TenantTx<'_>, what: Erasure) -> Result<Option<Gone>, StoreError> {
     let traces = match what {
         Erasure::Example(task, support) => {
             let Some(traces) = example(tx, task, support).await? else { return Ok(None) };
@@ -37,8 +47,13 @@ pub(super) async fn erase(tx: &mut TenantTx<'_>, what: Erasure) -> Result<Option
     };
     let removed = count(tx, &traces).await?;
     let (adapters, texts) = (adapters(tx, &traces).await?, texts(tx, &traces).await?);
-    remove(tx, &traces).await?;
-    Ok(Some((Erased { removed, remaining: Counted::default(), adapters, texts }, traces)))
+    for _ in 0..ROUNDS {
+        remove(tx, &traces).await?;
+        if count(tx, &traces).await?.is_nothing() {
+            return Ok(Some(Gone { removed, adapters, texts }));
+        }
+    }
+    Err(StoreError::Conflict)
 }
 
 async fn example(tx: &mut TenantTx<'_>, id: TaskId, support: SupportId) -> Result<Option<Traces>, StoreError> {
@@ -77,7 +92,8 @@ const EXAMPLE: Conditions = Conditions {
     adapters: "task_id = $2 AND created_at >= $5 AND version <= $6 AND support_hash <> 'imported' AND $3 = $3 AND $4 = $4",
     adaptations: "task_id = $2 AND created_at >= $5 AND finished_at IS NOT NULL AND version <= $6 AND $3 = $3 AND $4 = $4",
     predictions: "task_id = $2 AND input = $4 AND $3 = $3 AND $5 = $5 AND $6 = $6",
-    requests: "path LIKE '/v1/tasks/' || $2 || '%' AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
+    requests: "(path LIKE '/v1/tasks/' || $2 || '%' OR path LIKE '/v2/models/' || $2 || '%') \
+               AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
     tasks: NONE,
     keys: NONE,
     webhooks: NONE,
@@ -126,7 +142,7 @@ impl Traces {
     }
 }
 
-pub(super) async fn count(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Counted, StoreError> {
+async fn count(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Counted, StoreError> {
     let conditions = traces.conditions();
     Ok(Counted {
         support: count_in(tx, "support", conditions.support, traces).await?,
@@ -179,7 +195,7 @@ async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError
     }
     match traces {
         Traces::Example { task, .. } => {
-            call_off(tx, *task).await?;
+            queue::restart(tx, *task).await?;
             settle_active(tx, *task).await
         }
         Traces::Task(_) => Ok(()),
@@ -189,19 +205,6 @@ async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError
             Ok(())
         }
     }
-}
-
-/// Ends the adaptations that run: they have read what is gone, and what they would leave is not to be stored.
-async fn call_off(tx: &mut TenantTx<'_>, task: TaskId) -> Result<(), StoreError> {
-    let rows = sqlx::query("SELECT id FROM adaptations WHERE tenant_id = $1 AND task_id = $2 AND status = 'running'")
-        .bind(tx.tenant())
-        .bind(task.to_string())
-        .fetch_all(&mut **tx)
-        .await?;
-    for row in &rows {
-        adaptations::cancel(tx, Fields { table: "adaptations", row }.parse("id")?).await?;
-    }
-    Ok(())
 }
 
 /// The task answers with what is left of its versions, if anything; numbers are not given again.

@@ -24,6 +24,7 @@ mod predictions;
 mod promotions;
 mod queue;
 mod reach;
+mod receipts;
 mod requests;
 mod row;
 mod store;

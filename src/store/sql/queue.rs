@@ -295,6 +295,27 @@ async fn leave(
     Ok(true)
 }
 
+/// Lets the jobs of a task that are running begin again: what they have read is not there any more. The task must be
+/// locked, so that none of them ends meanwhile; the attempts that are under way have no say from here on.
+pub(super) async fn restart(tx: &mut TenantTx<'_>, task: TaskId) -> Result<(), StoreError> {
+    let rows = sqlx::query(
+        "UPDATE adaptations SET status = 'queued', not_before = 0, worker = NULL, lease_until = NULL, \
+         last_attempt = last_attempt + 1 WHERE tenant_id = $1 AND task_id = $2 AND status = 'running' \
+         RETURNING id, attempt",
+    )
+    .bind(tx.tenant())
+    .bind(task.to_string())
+    .fetch_all(&mut **tx)
+    .await?;
+    let now = tx.dialect().now(tx).await?;
+    for row in rows {
+        let fields = Fields { table: "adaptations", row: &row };
+        let news = News::Status { status: AdaptationStatus::Queued, attempt: fields.number("attempt")? };
+        events::note(tx, fields.parse("id")?, &news, now).await?;
+    }
+    Ok(())
+}
+
 /// Puts a job that has failed back into the queue, with as many attempts as a new one; none if it has not failed.
 pub(super) async fn requeue(
     mut tx: SystemTx<'_>,

@@ -60,7 +60,9 @@ fn body(id: &str) -> Value {
 
 /// Who gets in and what goes out is for administrators alone.
 fn is_administering(path: &str) -> bool {
-    ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/webhooks"].iter().any(|place| path.starts_with(place))
+    ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/receipts", "/v1/webhooks"]
+        .iter()
+        .any(|place| path.starts_with(place))
 }
 
 fn filled(path: &str, ids: &BTreeMap<&str, String>) -> String {

@@ -2,11 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use imprint::domain::{Scope, SystemIds};
+use imprint::config::{Auth, ServiceConfig};
+use imprint::domain::{Erasure, Scope, SystemIds};
 use imprint::http::{Operator, admin};
 use ring::signature::{ED25519, UnparsedPublicKey};
 use serde_json::{Value, json};
@@ -91,6 +93,8 @@ async fn an_erased_example_is_gone_from_adapters_and_the_receipt_is_signed() {
     assert!(receipt["remaining"].as_object().unwrap().values().all(|count| *count == json!(0)), "{receipt}");
     app.get(&format!("{task}/adapters/2")).await.problem(404, "not_found");
     app.post("/v1/erase", body).await.problem(404, "not_found");
+    let kept = app.get("/v1/receipts").await.ok(200)["data"][0].clone();
+    assert!(is_genuine(&kept) && kept["signed"] == receipt["signed"], "{kept}");
     // What is left is adapted again: it is what there was before, bit for bit.
     let again = receipt["adaptation"].as_str().unwrap().to_owned();
     while app.get(&format!("/v1/adaptations/{again}")).await.ok(200)["status"] != "succeeded" {
@@ -98,6 +102,48 @@ async fn an_erased_example_is_gone_from_adapters_and_the_receipt_is_signed() {
     }
     let after = app.post(&format!("{task}/predict"), json!({"query": [[1, 2]]})).await.ok(200);
     assert_eq!(after["predictions"][0]["scores"], before["predictions"][0]["scores"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_ends_when_nobody_waits_for_it_and_is_found_when_it_is_repeated() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    let id = task.trim_start_matches("/v1/tasks/").parse().unwrap();
+    app.adapt(&task).await;
+    let secret = app.add(&task, [9.0, 9.0], "low").await["ids"][0].as_str().unwrap().parse().unwrap();
+    app.adapt(&task).await;
+    let tenant = app.get("/v1/whoami").await.ok(200)["tenant"].as_str().unwrap().parse().unwrap();
+    let what = Erasure::Example(id, secret);
+    let same = app.service.with_ids_from([7; 32]);
+
+    let hung_up = tokio::time::timeout(Duration::ZERO, same.erase(tenant, what)).await;
+
+    assert!(hung_up.is_err());
+    let adaptations = || async { app.get(&format!("/v1/adaptations?task={id}")).await.ok(200)["data"].clone() };
+    while adaptations().await.as_array().unwrap().len() < 2 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let repeated = app.service.with_ids_from([7; 32]).erase(tenant, what).await.unwrap();
+    let receipts = app.get("/v1/receipts").await.ok(200);
+    assert_eq!(each(&receipts, "signed"), [repeated.receipt.text]);
+    assert!(app.service.erase(tenant, what).await.is_err(), "under other ids it is another request");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tenant_that_everyone_is_is_there_again_when_it_is_erased() {
+    let settings = Settings::idle();
+    let service = ServiceConfig { auth: Auth::Open, ..settings.service };
+    let app = TestApp::with(Settings { service, ..settings }).await;
+    let task = app.task().await;
+
+    let berta = app.key_of("berta").await;
+    let other = app.store.find_tenant("berta").await.unwrap().unwrap().id;
+    app.service.erase(other, Erasure::Tenant).await.unwrap();
+    app.post("/v1/erase", json!({"scope": "tenant"})).await.ok(200);
+
+    app.get(&task).await.problem(404, "not_found");
+    app.task().await;
+    assert!(!berta.is_empty() && app.store.find_tenant("berta").await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,6 +227,8 @@ async fn operators_make_tenants_and_keys_with_their_token_alone() {
     let (status, receipt) = operate(&router, "DELETE", &place, token, json!({})).await;
     assert!(status == 200 && is_genuine(&receipt), "{receipt}");
     app.call("GET", "/v1/whoami").key(secret).send().await.problem(401, "unauthenticated");
+    let (_, receipts) = operate(&router, "GET", &format!("{place}/receipts"), token, json!({})).await;
+    assert_eq!(receipts["data"][0]["signed"], receipt["signed"], "it outlives its tenant");
     assert_eq!(operate(&router, "DELETE", &place, token, json!({})).await.0, 404);
     assert_eq!(operate(&router, "POST", &format!("{place}/keys"), token, json!({"scope": "adapt"})).await.0, 404);
 }

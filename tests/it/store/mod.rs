@@ -61,8 +61,10 @@ stories! {
         tenants_are_listed_for_operators;
     erasures:
         an_example_takes_with_it_what_may_have_been_made_of_it,
-        what_an_adaptation_has_read_before_is_not_stored_afterwards,
-        a_task_and_a_tenant_leave_nothing;
+        a_task_and_a_tenant_leave_nothing,
+        a_job_that_may_have_read_an_erased_example_leaves_nothing_and_begins_again,
+        an_erasure_that_is_repeated_gives_its_receipt_again,
+        answers_that_may_quote_an_example_go_with_it;
     tasks:
         a_task_reads_back_as_it_was_written,
         pages_walk_all_tasks_newest_first,

@@ -110,6 +110,7 @@ fn payload(hint: Hint) -> String {
     match hint {
         Hint::Look | Hint::Missed => String::new(),
         Hint::Task(task) => task.to_string(),
+        Hint::Tenant(tenant) => tenant.to_string(),
         Hint::Key(key) => key.to_string(),
     }
 }
@@ -117,7 +118,8 @@ fn payload(hint: Hint) -> String {
 fn hint(payload: &str) -> Hint {
     let task = || payload.parse().map(Hint::Task).ok();
     let key = || payload.parse().map(Hint::Key).ok();
-    task().or_else(key).unwrap_or(Hint::Look)
+    let tenant = || payload.parse().map(Hint::Tenant).ok();
+    task().or_else(key).or_else(tenant).unwrap_or(Hint::Look)
 }
 
 /// The words by which a transaction says whose rows it is about.
