@@ -236,6 +236,11 @@ impl Engine {
         Ok(Self(Arc::new(Inner { base_models, traits, queue, workers, texts, encoding_at_once, most })))
     }
 
+    /// What one command may take, and how many commands of one tenant may wait.
+    pub fn limits(&self) -> (Cost, usize) {
+        (self.0.most, self.0.queue.per_tenant())
+    }
+
     /// The base models that are loaded, in order of name.
     pub fn base_models(&self) -> &[BaseModel] {
         &self.0.base_models

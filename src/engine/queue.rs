@@ -108,6 +108,11 @@ impl Queue {
         Self { state: Mutex::new(state), arrived: Condvar::new(), bounds }
     }
 
+    /// Commands of one tenant that may wait.
+    pub(super) fn per_tenant(&self) -> usize {
+        self.bounds.per_tenant
+    }
+
     /// Adds a command, or says at once that there is no place.
     pub(super) fn push(&self, command: Command) -> Result<(), EngineError> {
         let mut state = self.lock();

@@ -148,13 +148,20 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let pointer: String = error.path().iter().map(pointer_segment).collect();
         let inner = error.into_inner();
         if inner.is_data() {
-            Problem::wrong_form(pointer, inner.to_string())
+            let detail = inner.to_string();
+            Problem::wrong_form(pointer + &missing(&detail), detail)
         } else {
             Problem::malformed("malformed_json", &pointer, inner.to_string())
         }
     })?;
     deserializer.end().map_err(|error| Problem::malformed("malformed_json", "", error.to_string()))?;
     Ok(value)
+}
+
+/// The step to a field that is not there, by what serde says.
+fn missing(detail: &str) -> String {
+    let name = detail.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+    name.map_or_else(String::new, |name| format!("/{name}"))
 }
 
 /// One step of a JSON pointer (RFC 6901).

@@ -42,7 +42,7 @@ use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tracing::debug;
 
 use crate::config::ServiceConfig;
-use crate::domain::{BaseModel, Clock, Fault, IdSource, KeyId, TenantId};
+use crate::domain::{BaseModel, Clock, Cost, Fault, IdSource, KeyId, TenantId};
 use crate::engine::Engine;
 use crate::store::{Hint, Store};
 use accounts::Meter;
@@ -101,7 +101,7 @@ pub struct Service {
     open_tenant: Arc<OnceCell<TenantId>>,
     hints: Arc<Hints>,
     pace: Arc<Pace>,
-    /// What tenants have had since it was stored last.
+    /// What tenants have had of this process.
     meter: Arc<Meter>,
     /// What tenants have of this process.
     allowances: Arc<Allowances>,
@@ -158,6 +158,7 @@ impl Service {
         let decoders = if config.decoders == 0 { cores } else { config.decoders };
         let adapters = Residency::new(config.adapter_cache_mib << 20);
         let last_known = Duration::from_secs(config.last_known_s);
+        let meter = Meter::new(&*ids);
         Self {
             store,
             engine,
@@ -175,7 +176,7 @@ impl Service {
             open_tenant: Arc::default(),
             hints: Arc::default(),
             pace: Arc::default(),
-            meter: Arc::default(),
+            meter: Arc::new(meter),
             allowances: Arc::default(),
             stopping: watch::Sender::new(false),
             is_leaving: Arc::default(),
@@ -195,6 +196,11 @@ impl Service {
     /// The limits that this server was started with.
     pub fn limits(&self) -> &ServiceConfig {
         &self.config
+    }
+
+    /// What one command may take, and how many requests of one tenant may wait for the engine.
+    pub fn engine_limits(&self) -> (Cost, usize) {
+        self.engine.limits()
     }
 
     /// Takes a place for one request of a tenant.

@@ -32,6 +32,8 @@ struct WhoamiBody {
 struct LimitsBody {
     /// Largest request body, in bytes.
     max_body_bytes: usize,
+    /// Most bytes of one upload of examples.
+    max_upload_bytes: usize,
     /// Longest time from a request's first byte to its answer, in milliseconds.
     request_timeout_ms: u64,
     /// Longest time that `Prefer: wait=N` is granted, in seconds.
@@ -42,6 +44,14 @@ struct LimitsBody {
     tenant_requests_per_s: u32,
     /// Adaptations of one tenant that may wait.
     tenant_queued_adaptations: usize,
+    /// Requests of one tenant that may wait for the engine.
+    engine_queue_per_tenant: usize,
+    /// Memory that one request may take in the engine, in MiB.
+    max_command_mib: u64,
+    /// Work that one request may take, in thousand millions of multiply-adds.
+    max_command_giga_multiply_adds: u64,
+    /// Most webhooks of one tenant.
+    max_webhooks: usize,
     /// How long an `Idempotency-Key` is remembered, in hours.
     idempotency_hours: u64,
     /// Most predictions that a task keeps for feedback.
@@ -73,13 +83,19 @@ async fn limits(
     _caller: Caller,
 ) -> Result<Json<LimitsBody>, Problem> {
     let limits = service.limits();
+    let (most, engine_queue_per_tenant) = service.engine_limits();
     Ok(Json(LimitsBody {
         max_body_bytes: config.max_body_bytes,
+        max_upload_bytes: config.max_upload_bytes,
         request_timeout_ms: config.request_timeout_ms,
         max_wait_s: config.max_wait_s,
         tenant_requests: limits.tenant_requests,
         tenant_requests_per_s: limits.tenant_requests_per_s,
         tenant_queued_adaptations: limits.tenant_queued_adaptations,
+        engine_queue_per_tenant,
+        max_command_mib: most.bytes >> 20,
+        max_command_giga_multiply_adds: most.multiply_adds / 1_000_000_000,
+        max_webhooks: limits.webhooks.max_webhooks,
         idempotency_hours: limits.idempotency_hours,
         max_stored_predictions: limits.max_stored_predictions,
         max_tasks: limits.max_tasks,

@@ -75,9 +75,12 @@ async fn limits_are_the_ones_that_the_server_was_started_with() {
     let mut settings = Settings::idle();
     settings.http.max_body_bytes = 12_345;
     settings.service.max_inner_steps = 3;
+    (settings.http.max_upload_bytes, settings.service.webhooks.max_webhooks) = (54_321, 2);
     let app = TestApp::with(settings).await;
 
     let limits = app.get("/v1/limits").await.ok(200);
 
     assert_eq!((&limits["max_body_bytes"], &limits["max_inner_steps"]), (&12_345.into(), &3.into()));
+    assert_eq!((&limits["max_upload_bytes"], &limits["max_webhooks"]), (&54_321.into(), &2.into()));
+    assert!(limits["engine_queue_per_tenant"].as_u64() > Some(0) && limits["max_command_mib"].as_u64() > Some(0));
 }

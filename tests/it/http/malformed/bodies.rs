@@ -76,15 +76,15 @@ fn wrong_forms() -> Vec<Case> {
     let task_form =
         |what: &str, body: Value, pointer: &str| Case::value(what, "/v1/tasks", &body, "wrong_form", pointer);
     vec![
-        form("nothing", "", ""),
+        form("nothing", "", "/base_model"),
         form("null", "null", ""),
         form("a string", "\"plane\"", ""),
         form("a list in place of an object", "[\"plane\", null, [], [], {}]", ""),
         form("deep lists", &format!("{}{}", "[".repeat(100_000), "]".repeat(100_000)), ""),
         form("a field twice", &replaced("\"base_model\"", "\"base_model\":\"plane\",\"base_model\""), ""),
         form("a field that nobody knows", &replaced("\"query\"", "\"suport\":[],\"query\""), "/suport"),
-        task_form("no name", json!({"base_model": "plane"}), ""),
-        task_form("no base model", json!({"name": "n"}), ""),
+        task_form("no name", json!({"base_model": "plane"}), "/name"),
+        task_form("no base model", json!({"name": "n"}), "/base_model"),
         task_form("an id of one's own", json!({"id": "task_0", "name": "n", "base_model": "plane"}), "/id"),
         task_form("an example as a list", with(task(), "/support/0", json!([[0, 0], "low"])), "/support/0"),
     ]
