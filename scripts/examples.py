@@ -140,6 +140,7 @@ do("list_audit", query={"limit": 2})
 do("export_all")
 example = do("add_support", {"examples": [more]}, task=task)["ids"][0]
 do("erase", {"scope": "example", "task": task, "support": example})
+do("list_receipts")
 do("delete_task", status=204, task=task)
 
 missing = set(PATHS) - {step["operation"] for step in steps}

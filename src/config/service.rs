@@ -69,6 +69,10 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_IDEMPOTENCY_HOURS", default_value_t = 24)]
     pub idempotency_hours: u64,
 
+    /// How long the audit log remembers what was done, in days.
+    #[arg(long, env = "IMPRINT_AUDIT_DAYS", default_value_t = 365)]
+    pub audit_days: u64,
+
     /// How long what the database said last about keys, tasks and their adapters holds while it is away, in seconds:
     /// predictions whose adapters are in memory go on. 0 is not at all.
     #[arg(long, env = "IMPRINT_LAST_KNOWN_S", default_value_t = 300)]
@@ -110,6 +114,7 @@ impl Default for ServiceConfig {
             adaptation_timeout_s: 300,
             poll_ms: 1_000,
             idempotency_hours: 24,
+            audit_days: 365,
             last_known_s: 300,
             adapter_cache_mib: 256,
             webhooks: WebhookConfig::default(),

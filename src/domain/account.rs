@@ -25,6 +25,17 @@ impl Usage {
         self.adaptations += other.adaptations;
         self.compute_ms += other.compute_ms;
     }
+
+    /// What is left of it without a part of it.
+    #[must_use]
+    pub fn without(self, part: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_sub(part.requests),
+            predictions: self.predictions.saturating_sub(part.predictions),
+            adaptations: self.adaptations.saturating_sub(part.adaptations),
+            compute_ms: self.compute_ms.saturating_sub(part.compute_ms),
+        }
+    }
 }
 
 /// What a tenant has in the store.
@@ -136,6 +147,7 @@ struct Said {
 
 impl Receipt {
     /// For what was removed whole.
+    #[expect(clippy::missing_panics_doc, reason = "string keys and whole numbers can be written")]
     pub fn new(id: ReceiptId, tenant: TenantId, what: Erasure, removed: Counted, erased_at: Timestamp) -> Self {
         let (scope, task, support) = match what {
             Erasure::Example(task, support) => ("example", Some(task), Some(support)),

@@ -5,15 +5,15 @@
 //! is about everything of a tenant's need `admin`.
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::AppState;
+use super::deed::Deed;
 use super::extract::credential;
-use super::listen::Peer;
 use super::problem::Problem;
-use super::{AppState, REQUEST_ID};
-use crate::domain::{AuditEntry, Principal, Scope, Usage};
+use crate::domain::{Scope, Usage};
 use crate::service::{Allowance, ServiceError};
 
 /// Routes that need no key.
@@ -35,9 +35,6 @@ const ASKING: [&str; 9] = [
 
 /// What only a tenant's administrators see and change: who gets in, what goes out, what was done, what is erased.
 const ADMINISTERING: [&str; 6] = ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/receipts", "/v1/webhooks"];
-
-/// Longest text of a header that is noted, in characters.
-const LONGEST_CLAIM: usize = 200;
 
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -64,59 +61,32 @@ pub async fn check(State(state): State<AppState>, mut request: Request, next: Ne
         Ok(caller) => caller,
         Err(error) => return Problem::from(error).into_response(),
     };
-    let deed = (scope > Scope::Predict && request.method() != Method::GET).then(|| Deed::of(&request));
-    if caller.scope < scope {
-        let refused = Problem::from(ServiceError::Forbidden { needed: scope }).into_response();
-        Deed::of(&request).note(&state, caller, refused.status()).await;
-        return refused;
-    }
-    let (_place, allowance) = match state.service.admit(caller.tenant) {
+    let (place, allowance) = match state.service.admit(caller.tenant) {
         Ok(admitted) => admitted,
         Err(error) => return Problem::from(error).into_response(),
     };
-    state.service.meter(caller.tenant, Usage { requests: 1, ..Usage::default() });
-    request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
-    if let Some(deed) = deed.filter(|_| response.status().is_success()) {
-        deed.note(&state, caller, response.status()).await;
-    }
+    let by = (caller.tenant, caller.key);
+    let is_allowed = caller.scope >= scope;
+    let changes = scope > Scope::Predict && request.method() != Method::GET;
+    let deed = (changes || !is_allowed).then(|| Deed::of(&request));
+    let service = state.service.clone();
+    let run = async move {
+        let _place = place;
+        if !is_allowed {
+            return Problem::from(ServiceError::Forbidden { needed: scope }).into_response();
+        }
+        service.meter(caller.tenant, Usage { requests: 1, ..Usage::default() });
+        request.extensions_mut().insert(caller);
+        next.run(request).await
+    };
+    let mut response = match deed {
+        Some(deed) => deed.done(state.service, by, run).await,
+        None => run.await,
+    };
     if let Some(allowance) = allowance {
         say(&allowance, &mut response);
     }
     response
-}
-
-/// What a request is about to do, for the audit log.
-struct Deed {
-    method: String,
-    path: String,
-    request_id: String,
-    peer: Option<String>,
-    forwarded_for: Option<String>,
-}
-
-impl Deed {
-    fn of(request: &Request) -> Self {
-        let header = |name: &str| {
-            let text = request.headers().get(name)?.to_str().ok()?;
-            Some(text.chars().take(LONGEST_CLAIM).collect())
-        };
-        Self {
-            method: request.method().to_string(),
-            path: request.uri().path().to_owned(),
-            request_id: header(REQUEST_ID.as_str()).unwrap_or_default(),
-            peer: request.extensions().get::<Peer>().map(|Peer(address)| address.ip().to_string()),
-            forwarded_for: header("x-forwarded-for"),
-        }
-    }
-
-    async fn note(self, state: &AppState, caller: Principal, status: StatusCode) {
-        let Self { method, path, request_id, peer, forwarded_for } = self;
-        let (key, status) = (caller.key, status.as_u16());
-        let entry =
-            |id, created_at| AuditEntry { id, key, method, path, status, request_id, peer, forwarded_for, created_at };
-        state.service.note_audit(caller.tenant, entry).await;
-    }
 }
 
 /// What is left of a tenant's requests (IETF draft `ratelimit-headers`).

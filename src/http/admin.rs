@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
@@ -19,6 +19,7 @@ use subtle::ConstantTimeEq;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::SetRequestIdLayer;
 
+use super::deed::Deed;
 use super::extract::{ApiJson, ApiPath, ApiQuery, credential};
 use super::page::{List, PageParams};
 use super::problem::{self, Problem};
@@ -27,6 +28,9 @@ use super::routes::ledger::ReceiptBody;
 use super::{REQUEST_ID, RequestIds};
 use crate::domain::{Erasure, IdSource, KeyId, Tenant, TenantId, Timestamp};
 use crate::service::{Service, ServiceError};
+
+/// Where tenants are.
+const TENANTS: &str = "/admin/v1/tenants/";
 
 /// Who may use the operator's listener.
 #[derive(Clone, Debug)]
@@ -68,7 +72,7 @@ pub fn admin(
                 .route("/admin/v1/tenants/{tenant}/keys", get(list_keys).post(create_key))
                 .route("/admin/v1/tenants/{tenant}/keys/{key}", delete(revoke_key))
                 .route("/admin/v1/tenants/{tenant}/keys/{key}/rotate", post(rotate_key))
-                .layer(from_fn_with_state(operator, check))
+                .layer(from_fn_with_state((operator, service.clone()), check))
                 .with_state(service),
         ),
     };
@@ -79,11 +83,16 @@ pub fn admin(
         .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))
 }
 
-async fn check(State(operator): State<Operator>, request: Request, next: Next) -> Response {
-    if operator.lets_in(credential(request.headers())) {
-        return next.run(request).await;
+/// Lets the operator in. What operators change is in the audit log of whose it is, without a key.
+async fn check(State((operator, service)): State<(Operator, Service)>, request: Request, next: Next) -> Response {
+    if !operator.lets_in(credential(request.headers())) {
+        return Problem::from(ServiceError::Unauthenticated).into_response();
     }
-    Problem::from(ServiceError::Unauthenticated).into_response()
+    let of_tenant = request.uri().path().strip_prefix(TENANTS).and_then(|rest| rest.split('/').next()?.parse().ok());
+    match of_tenant.filter(|_| request.method() != Method::GET) {
+        Some(tenant) => Deed::of(&request).done(service, (tenant, None), next.run(request)).await,
+        None => next.run(request).await,
+    }
 }
 
 /// A tenant to make.

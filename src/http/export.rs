@@ -9,7 +9,7 @@ use futures_util::stream::{Stream, try_unfold};
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::domain::{SupportFilter, TaskId, TenantId};
+use crate::domain::{AuditId, SupportFilter, TaskId, TenantId};
 use crate::service::{Page, Result, Service};
 
 /// Rows that are read at a time.
@@ -24,6 +24,7 @@ enum Part {
     /// Versions below this one.
     Adapters(TaskId, Option<u32>),
     Account,
+    Audit(Option<(crate::domain::Timestamp, AuditId)>),
     End,
 }
 
@@ -38,7 +39,7 @@ struct Exporter {
 
 /// The lines. One that cannot be read breaks the stream off, so that nobody takes a part for the whole.
 pub fn lines(service: Service, tenant: TenantId) -> impl Stream<Item = std::result::Result<Bytes, std::io::Error>> {
-    let parts = vec![Part::End, Part::Account, Part::Tasks(None)];
+    let parts = vec![Part::End, Part::Audit(None), Part::Account, Part::Tasks(None)];
     let first = json!({"object": "export", "tenant": tenant, "format": 1});
     let exporter = Exporter { service, tenant, parts, lines: [first].into(), written: 0 };
     try_unfold(exporter, |mut exporter| async move {
@@ -63,6 +64,7 @@ impl Exporter {
             Part::Adaptations(task, after) => self.adaptations(task, after).await,
             Part::Adapters(task, before) => self.adapters(task, before).await,
             Part::Account => self.account().await,
+            Part::Audit(after) => self.audit(after).await,
             Part::End => {
                 self.lines.push_back(json!({"object": "end", "lines": self.written}));
                 Ok(())
@@ -86,7 +88,7 @@ impl Exporter {
         for monitor in self.service.list_monitors(self.tenant, task.id).await? {
             self.lines.push_back(json!({
                 "object": "monitor", "task": task.id, "id": monitor.id, "name": monitor.name, "rule": monitor.rule,
-                "seen": monitor.watch.seen, "created_at": monitor.created_at,
+                "seen": monitor.watch.seen, "raised": monitor.watch.is_raised, "created_at": monitor.created_at,
             }));
         }
         Ok(())
@@ -166,20 +168,21 @@ impl Exporter {
                 "adaptations": usage.adaptations, "compute_ms": usage.compute_ms,
             }));
         }
-        let mut after = None;
-        loop {
-            let rows = self.service.list_audit(self.tenant, Page { after, limit: A_PAGE }).await?;
-            after = rows.last().map(|row| (row.created_at, row.id));
-            let is_last = rows.len() < A_PAGE;
-            self.lines.extend(rows.into_iter().map(|row| {
-                json!({
-                    "object": "audit.entry", "id": row.id, "key": row.key, "method": row.method, "path": row.path,
-                    "status": row.status, "created_at": row.created_at,
-                })
-            }));
-            if is_last {
-                return Ok(());
-            }
+        Ok(())
+    }
+
+    async fn audit(&mut self, after: Option<(crate::domain::Timestamp, AuditId)>) -> Result<()> {
+        let rows = self.service.list_audit(self.tenant, Page { after, limit: A_PAGE }).await?;
+        if let Some(last) = rows.last().filter(|_| rows.len() == A_PAGE) {
+            self.parts.push(Part::Audit(Some((last.created_at, last.id))));
         }
+        self.lines.extend(rows.into_iter().map(|row| {
+            json!({
+                "object": "audit.entry", "id": row.id, "key": row.key, "method": row.method, "path": row.path,
+                "status": row.status, "request_id": row.request_id, "peer": row.peer,
+                "forwarded_for": row.forwarded_for, "created_at": row.created_at,
+            })
+        }));
+        Ok(())
     }
 }

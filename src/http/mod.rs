@@ -9,6 +9,7 @@ mod access;
 mod admin;
 mod admission;
 mod deadlines;
+mod deed;
 mod events;
 mod export;
 mod extract;

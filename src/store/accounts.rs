@@ -21,15 +21,15 @@ pub struct Erased {
 /// Accounts of tenants.
 #[async_trait]
 pub trait AccountStore {
-    /// Adds to a day's usage. `day` counts from 1970.
-    async fn add_usage(&self, tenant: TenantId, day: i64, usage: Usage) -> Result<(), StoreError>;
-    /// Usage from one day to another, both included, oldest first; days without any are left out.
+    /// Says what a tenant had of one process on a day, all in all: said twice, it counts once. `day` counts from 1970.
+    async fn put_usage(&self, tenant: TenantId, day: i64, process: &str, total: Usage) -> Result<(), StoreError>;
+    /// Usage of all processes from one day to another, both included, oldest first; days without any are left out.
     async fn list_usage(&self, tenant: TenantId, from: i64, to: i64) -> Result<Vec<(i64, Usage)>, StoreError>;
     /// What a tenant has in the store.
     async fn holdings(&self, tenant: TenantId) -> Result<Holdings, StoreError>;
 
-    /// Notes what somebody did.
-    async fn add_audit(&self, tenant: TenantId, entry: &AuditEntry) -> Result<(), StoreError>;
+    /// Notes what somebody did; what is older than `oldest` goes.
+    async fn add_audit(&self, tenant: TenantId, entry: &AuditEntry, oldest: Timestamp) -> Result<(), StoreError>;
     /// What was done to a tenant's things, newest first.
     async fn list_audit(&self, tenant: TenantId, page: Page<AuditId>) -> Result<Vec<AuditEntry>, StoreError>;
 

@@ -18,8 +18,9 @@ type Answer<T> = Result<T, StoreError>;
 
 #[async_trait]
 impl AccountStore for SqlStore {
-    async fn add_usage(&self, tenant: TenantId, day: i64, usage: Usage) -> Answer<()> {
-        self.change(tenant, move |mut tx| Box::pin(async move { add_usage(&mut tx, day, usage).await })).await
+    async fn put_usage(&self, tenant: TenantId, day: i64, process: &str, total: Usage) -> Answer<()> {
+        let process = process.to_owned();
+        self.change(tenant, move |mut tx| Box::pin(async move { put_usage(&mut tx, day, &process, total).await })).await
     }
 
     async fn list_usage(&self, tenant: TenantId, from: i64, to: i64) -> Answer<Vec<(i64, Usage)>> {
@@ -30,9 +31,9 @@ impl AccountStore for SqlStore {
         self.look(tenant, move |mut tx| Box::pin(async move { holdings(&mut tx).await })).await
     }
 
-    async fn add_audit(&self, tenant: TenantId, entry: &AuditEntry) -> Answer<()> {
+    async fn add_audit(&self, tenant: TenantId, entry: &AuditEntry, oldest: Timestamp) -> Answer<()> {
         let entry = entry.clone();
-        self.change(tenant, move |mut tx| Box::pin(async move { add_audit(&mut tx, &entry).await })).await
+        self.change(tenant, move |mut tx| Box::pin(async move { add_audit(&mut tx, &entry, oldest).await })).await
     }
 
     async fn list_audit(&self, tenant: TenantId, page: Page<AuditId>) -> Answer<Vec<AuditEntry>> {
@@ -111,15 +112,16 @@ fn seed(fields: &Fields<'_>) -> Answer<[u8; 32]> {
     Ok(seed)
 }
 
-async fn add_usage(tx: &mut TenantTx<'_>, day: i64, usage: Usage) -> Answer<()> {
+async fn put_usage(tx: &mut TenantTx<'_>, day: i64, process: &str, usage: Usage) -> Answer<()> {
     sqlx::query(
-        "INSERT INTO usage (tenant_id, day, requests, predictions, adaptations, compute_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (tenant_id, day) DO UPDATE SET \
-         requests = usage.requests + excluded.requests, predictions = usage.predictions + excluded.predictions, \
-         adaptations = usage.adaptations + excluded.adaptations, compute_ms = usage.compute_ms + excluded.compute_ms",
+        "INSERT INTO usage (tenant_id, day, process, requests, predictions, adaptations, compute_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, day, process) DO UPDATE SET \
+         requests = excluded.requests, predictions = excluded.predictions, \
+         adaptations = excluded.adaptations, compute_ms = excluded.compute_ms",
     )
     .bind(tx.tenant())
     .bind(day)
+    .bind(process)
     .bind(number(usage.requests))
     .bind(number(usage.predictions))
     .bind(number(usage.adaptations))
@@ -130,12 +132,16 @@ async fn add_usage(tx: &mut TenantTx<'_>, day: i64, usage: Usage) -> Answer<()> 
 }
 
 async fn list_usage(tx: &mut TenantTx<'_>, from: i64, to: i64) -> Answer<Vec<(i64, Usage)>> {
-    let rows = sqlx::query("SELECT * FROM usage WHERE tenant_id = $1 AND day BETWEEN $2 AND $3 ORDER BY day")
-        .bind(tx.tenant())
-        .bind(from)
-        .bind(to)
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT day, CAST(SUM(requests) AS BIGINT) AS requests, CAST(SUM(predictions) AS BIGINT) AS predictions, \
+         CAST(SUM(adaptations) AS BIGINT) AS adaptations, CAST(SUM(compute_ms) AS BIGINT) AS compute_ms \
+         FROM usage WHERE tenant_id = $1 AND day BETWEEN $2 AND $3 GROUP BY day ORDER BY day",
+    )
+    .bind(tx.tenant())
+    .bind(from)
+    .bind(to)
+    .fetch_all(&mut **tx)
+    .await?;
     let usage = |row: &AnyRow| {
         let fields = Fields { table: "usage", row };
         let usage = Usage {
@@ -172,7 +178,12 @@ async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
     })
 }
 
-async fn add_audit(tx: &mut TenantTx<'_>, entry: &AuditEntry) -> Answer<()> {
+async fn add_audit(tx: &mut TenantTx<'_>, entry: &AuditEntry, oldest: Timestamp) -> Answer<()> {
+    sqlx::query("DELETE FROM audit WHERE tenant_id = $1 AND created_at < $2")
+        .bind(tx.tenant())
+        .bind(oldest.millis())
+        .execute(&mut **tx)
+        .await?;
     sqlx::query(
         "INSERT INTO audit (tenant_id, id, key_id, method, path, status, request_id, peer, forwarded_for, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",

@@ -74,6 +74,42 @@ async fn what_was_done_and_what_was_not_allowed_is_noted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_hangs_up_leaves_a_trace_of_what_was_done() {
+    let app = TestApp::with(Settings::idle()).await;
+    for pause in 0..40 {
+        let made = app.post("/v1/tasks", super::samples::task());
+        let _ = tokio::time::timeout(Duration::from_micros(pause * 100), made).await;
+    }
+    app.task().await;
+    tokio::time::sleep(Duration::from_millis(500)).await; // for the deeds that nobody waits for
+
+    let made = app.stored().await[0];
+    let noted = app.get("/v1/audit?limit=100").await.ok(200);
+
+    assert_eq!(noted["data"].as_array().unwrap().len(), usize::try_from(made).unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_allowed_counts_as_a_request_and_is_noted_in_few_words() {
+    let settings = Settings::idle();
+    let service = ServiceConfig { tenant_requests_per_s: 1, ..settings.service };
+    let app = TestApp::with(Settings { service, ..settings }).await;
+    let reader = app.key_with("anna", Scope::Predict, None).await;
+
+    let mut answers = Vec::new();
+    for _ in 0..20 {
+        let path = format!("/v1/tasks/{}", "x".repeat(2_000));
+        answers.push(app.call("DELETE", &path).key(&reader).send().await.status);
+    }
+
+    assert!(answers[0] == 403 && answers.contains(&429), "{answers:?}");
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let noted = app.get("/v1/audit").await.ok(200);
+    assert!(noted["data"].as_array().unwrap().len() < 15, "{noted}");
+    assert_eq!(noted["data"][0]["path"].as_str().unwrap().len(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erased_example_is_gone_from_adapters_and_the_receipt_is_signed() {
     let app = TestApp::start().await;
     let task = app.task().await;
@@ -115,13 +151,17 @@ async fn an_erasure_ends_when_nobody_waits_for_it_and_is_found_when_it_is_repeat
     let tenant = app.get("/v1/whoami").await.ok(200)["tenant"].as_str().unwrap().parse().unwrap();
     let what = Erasure::Example(id, secret);
     let same = app.service.with_ids_from([7; 32]);
+    let all = async |app: &TestApp| each(&app.get("/v1/adaptations").await.ok(200), "id");
+    let before = all(&app).await;
 
     let hung_up = tokio::time::timeout(Duration::ZERO, same.erase(tenant, what)).await;
 
     assert!(hung_up.is_err());
-    let adaptations = || async { app.get(&format!("/v1/adaptations?task={id}")).await.ok(200)["data"].clone() };
-    while adaptations().await.as_array().unwrap().len() < 2 {
+    let mut waits = 0;
+    while all(&app).await.iter().all(|id| before.contains(id)) {
         tokio::time::sleep(Duration::from_millis(20)).await;
+        waits += 1;
+        assert!(waits < 500, "what is left is not adapted");
     }
     let repeated = app.service.with_ids_from([7; 32]).erase(tenant, what).await.unwrap();
     let receipts = app.get("/v1/receipts").await.ok(200);
@@ -221,6 +261,9 @@ async fn operators_make_tenants_and_keys_with_their_token_alone() {
     let (status, made) = operate(&router, "POST", &format!("{place}/keys"), token, json!({"scope": "adapt"})).await;
     assert_eq!(status, 201, "{made}");
     let secret = made["secret"].as_str().unwrap();
+    let (_, admin_key) = operate(&router, "POST", &format!("{place}/keys"), token, json!({"scope": "admin"})).await;
+    let audit = app.call("GET", "/v1/audit").key(admin_key["secret"].as_str().unwrap()).send().await.ok(200);
+    assert_eq!(each(&audit, "path"), [format!("{place}/keys"), format!("{place}/keys")], "what operators did");
     app.call("GET", "/v1/whoami").key(secret).send().await.ok(200);
     let (_, list) = operate(&router, "GET", "/admin/v1/tenants", token, json!({})).await;
     assert_eq!(each(&list, "name"), ["carla", "anna"]);

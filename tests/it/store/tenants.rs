@@ -42,8 +42,8 @@ pub async fn usage_adds_up_by_day_and_tenants_have_their_own(fixture: &Fixture) 
     let (owner, stranger) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
     let some = Usage { requests: 1, predictions: 2, adaptations: 3, compute_ms: 4 };
 
-    for day in [7, 7, 9] {
-        fixture.store.add_usage(owner, day, some).await.unwrap();
+    for (day, process) in [(7, "first"), (7, "second"), (7, "second"), (9, "first")] {
+        fixture.store.put_usage(owner, day, process, some).await.unwrap();
     }
 
     let twice = Usage { requests: 2, predictions: 4, adaptations: 6, compute_ms: 8 };
@@ -73,11 +73,14 @@ pub async fn what_was_done_is_listed_newest_first(fixture: &Fixture) {
     let (first, second) = (entry("/a"), AuditEntry { key: None, ..entry("/b") });
 
     for done in [&first, &second] {
-        fixture.store.add_audit(owner, done).await.unwrap();
+        fixture.store.add_audit(owner, done, imprint::domain::Timestamp::from_millis(0)).await.unwrap();
     }
 
-    assert_eq!(fixture.store.list_audit(owner, super::fixture::first(9)).await.unwrap(), [second, first]);
+    assert_eq!(fixture.store.list_audit(owner, super::fixture::first(9)).await.unwrap(), [second.clone(), first]);
     assert_eq!(fixture.store.list_audit(stranger, super::fixture::first(9)).await.unwrap(), []);
+    let third = entry("/c");
+    fixture.store.add_audit(owner, &third, second.created_at).await.unwrap();
+    assert_eq!(fixture.store.list_audit(owner, super::fixture::first(9)).await.unwrap(), [third, second]);
 }
 
 pub async fn the_key_for_receipts_is_one(fixture: &Fixture) {
