@@ -1,7 +1,7 @@
 //! How long a request may take: until its body is there, and until its answer is.
 //!
 //! An upload of examples has a time of its own, by whose end it is answered with what became of it so far (see
-//! [`uploads`](super::uploads)); until then its body may take as long as something arrives.
+//! [`uploads`]); until then its body may take as long as something arrives.
 
 use std::sync::Arc;
 use std::time::Duration;
