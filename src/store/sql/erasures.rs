@@ -5,6 +5,9 @@
 //! task's paths go, too. A job that is running may have read the example already: it begins again, and what its attempt
 //! leaves is fenced out.
 
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
+
 use super::row::Fields;
 use super::tx::TenantTx;
 use super::{queue, tasks};
@@ -156,19 +159,37 @@ async fn count(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Counted, StoreE
     })
 }
 
-async fn count_in(tx: &mut TenantTx<'_>, table: &str, condition: &str, traces: &Traces) -> Result<u64, StoreError> {
-    let statement = format!("SELECT COUNT(*) FROM {table} WHERE tenant_id = $1 AND {condition}");
+async fn count_in(
+    tx: &mut TenantTx<'_>,
+    table: &'static str,
+    condition: &str,
+    traces: &Traces,
+) -> Result<u64, StoreError> {
+    let rows = found(tx, "SELECT COUNT(*) AS count", table, condition, traces).await?;
+    let count = rows.first().map_or(Ok(0), |row| Fields { table, row }.get::<i64>("count"))?;
+    Ok(count.unsigned_abs())
+}
+
+/// What a `SELECT …` or `DELETE` says of the rows that the traces lead to.
+async fn found(
+    tx: &mut TenantTx<'_>,
+    verb: &str,
+    table: &str,
+    condition: &str,
+    traces: &Traces,
+) -> Result<Vec<AnyRow>, StoreError> {
+    let statement = format!("{verb} FROM {table} WHERE tenant_id = $1 AND {condition}");
     let (task, support, input, since, latest) = traces.values();
-    let count: i64 = sqlx::query_scalar(sqlx::AssertSqlSafe(statement))
+    let rows = sqlx::query(AssertSqlSafe(statement))
         .bind(tx.tenant())
         .bind(task)
         .bind(support)
         .bind(input)
         .bind(since)
         .bind(latest)
-        .fetch_one(&mut **tx)
+        .fetch_all(&mut **tx)
         .await?;
-    Ok(count.unsigned_abs())
+    Ok(rows)
 }
 
 async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError> {
@@ -181,17 +202,7 @@ async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError
         ("support", conditions.support),
         ("tasks", conditions.tasks),
     ] {
-        let statement = format!("DELETE FROM {table} WHERE tenant_id = $1 AND {condition}");
-        let (task, support, input, since, latest) = traces.values();
-        sqlx::query(sqlx::AssertSqlSafe(statement))
-            .bind(tx.tenant())
-            .bind(task)
-            .bind(support)
-            .bind(input)
-            .bind(since)
-            .bind(latest)
-            .execute(&mut **tx)
-            .await?;
+        found(tx, "DELETE", table, condition, traces).await?;
     }
     match traces {
         Traces::Example { task, .. } => {
@@ -224,35 +235,14 @@ async fn settle_active(tx: &mut TenantTx<'_>, id: TaskId) -> Result<(), StoreErr
 }
 
 async fn adapters(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<AdapterId>, StoreError> {
-    let statement = format!("SELECT id FROM adapters WHERE tenant_id = $1 AND {}", traces.conditions().adapters);
-    let (task, support, input, since, latest) = traces.values();
-    let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
-        .bind(tx.tenant())
-        .bind(task)
-        .bind(support)
-        .bind(input)
-        .bind(since)
-        .bind(latest)
-        .fetch_all(&mut **tx)
-        .await?;
+    let rows = found(tx, "SELECT id", "adapters", traces.conditions().adapters, traces).await?;
     rows.iter().map(|row| Fields { table: "adapters", row }.parse("id")).collect()
 }
 
 async fn texts(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<String>, StoreError> {
-    let statement = format!("SELECT input FROM support WHERE tenant_id = $1 AND {}", traces.conditions().support);
-    let (task, support, input, since, latest) = traces.values();
-    let rows = sqlx::query(sqlx::AssertSqlSafe(statement))
-        .bind(tx.tenant())
-        .bind(task)
-        .bind(support)
-        .bind(input)
-        .bind(since)
-        .bind(latest)
-        .fetch_all(&mut **tx)
-        .await?;
     let mut texts = Vec::new();
-    for row in &rows {
-        if let Input::Text(text) = (Fields { table: "support", row }).json("input")? {
+    for row in found(tx, "SELECT input", "support", traces.conditions().support, traces).await? {
+        if let Input::Text(text) = (Fields { table: "support", row: &row }).json("input")? {
             texts.push(text);
         }
     }
