@@ -142,6 +142,8 @@ fn a_learner_whose_tasks_are_taught_apart_ends_with_the_same_bits_on_any_number_
     let file = file
         .replace(r#"{ kind = "r2d2" }"#, maml)
         .replace(r#"filters = 8, norm = "running""#, r#"filters = 16, norm = "support""#);
+    // Two numbers have one sum in any order; seven do not.
+    let file = file.replace("meta_batch = 2", "meta_batch = 7");
     fs::write(folder.join("strokes.toml"), file).unwrap();
 
     let on = |threads: &str| {
