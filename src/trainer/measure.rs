@@ -113,3 +113,23 @@ pub fn in_order<K, R: Send, E: Send>(
     results.sort_by_key(|(index, _)| *index);
     Ok(results.into_iter().map(|(_, result)| result).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_whichever_thread_is_done_first() {
+        let slow_first = |(): &mut (), index: u64| {
+            sleep(Duration::from_millis(if index.is_multiple_of(5) { 5 } else { 0 }));
+            Ok::<_, ()>(index)
+        };
+
+        let results = in_order(40, 4, &|_| (), || Ok(()), slow_first).unwrap();
+
+        assert_eq!(results, (0..40).collect::<Vec<_>>());
+    }
+}
