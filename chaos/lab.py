@@ -136,6 +136,7 @@ class Replica:
     def start(self):
         environment = {
             "PATH": os.environ["PATH"],
+            "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),  # for a binary that was moved from where it was built
             "IMPRINT_DATABASE_URL": self.database_url,
             "IMPRINT_LISTEN": f"127.0.0.1:{self.port}",
             "IMPRINT_MODELS": str(ROOT / "models"),

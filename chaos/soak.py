@@ -1,6 +1,11 @@
 #!/usr/bin/env python3
-"""Hours of mixed work: the slope of memory and of open files, each with its 95 % interval, after a time to warm up."""
+"""Hours of mixed work: the slope of memory and of open files, each with its 95 % interval, after a time to warm up.
 
+`--trace FILE` keeps a line of JSON for every sample: resident memory by kind, threads, and open files by kind, so that
+what grows can be told from what only came late (a pool of connections fills when it is first needed)."""
+
+import collections
+import json
 import os
 import pathlib
 import random
@@ -9,7 +14,8 @@ import time
 
 import lab
 
-options = lab.arguments(__doc__, minutes=120.0, warm_up_minutes=10.0, clients=4)
+options = lab.arguments(__doc__, minutes=120.0, warm_up_minutes=10.0, clients=4, rounds_per_minute=0.0, trace="/dev/null")
+pause = 60 * options.clients / options.rounds_per_minute if options.rounds_per_minute else 0  # of one client, on average
 postgres = lab.Postgres()
 lab.migrate(options.imprint, postgres)
 replica = lab.Replica(options.imprint, postgres.url(), workers=1).wait()
@@ -28,41 +34,79 @@ def work(number):
             client.call("POST", task + "/predict", {"query": [["nonsense"]]})
             client.ok("DELETE", task)
             done[0] += 1
+            over.wait(random.expovariate(1 / pause) if pause else 0)
         except (OSError, RuntimeError) as error:
             lab.note(error)
             errors[0] += 1
 
 
-def slope(points):
-    """Per hour, and half of its 95 % interval. Neighbouring samples are alike: every tenth counts."""
-    points = points[:: max(1, len(points) // 60)]
-    count = len(points)
-    if count < 3:
+def slope(points, blocks=12):
+    """Per hour, and half of its 95 % interval. Neighbouring samples are alike, so each of twelve means is one observation."""
+    size = len(points) // blocks
+    if size == 0:
         return None, None
-    mean_x, mean_y = (sum(axis) / count for axis in zip(*points))
-    spread = sum((x - mean_x) ** 2 for x, _ in points)
-    gain = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread
-    rest = sum((y - mean_y - gain * (x - mean_x)) ** 2 for x, y in points) / (count - 2)
-    return round(gain, 3), round(1.96 * (rest / spread) ** 0.5, 3)
+    blocked = [points[size * block:size * (block + 1)] for block in range(blocks)]
+    means = [[sum(axis) / size for axis in zip(*block)] for block in blocked]
+    mean_x, mean_y = (sum(axis) / blocks for axis in zip(*means))
+    spread = sum((x - mean_x) ** 2 for x, _ in means)
+    gain = sum((x - mean_x) * (y - mean_y) for x, y in means) / spread
+    rest = sum((y - mean_y - gain * (x - mean_x)) ** 2 for x, y in means) / (blocks - 2)
+    return round(gain, 3), round(2.228 * (rest / spread) ** 0.5, 3)  # Student's t with ten degrees of freedom
+
+
+def sockets(process):
+    """Which ends a socket has, by inode."""
+    found = {}
+    for table in ("tcp", "tcp6"):
+        for line in (process / "net" / table).read_text().splitlines()[1:]:
+            fields = line.split()
+            ends = [int(end.split(":")[1], 16) for end in fields[1:3]]
+            found[fields[9]] = "database" if ends[1] == postgres.port else "client" if ends[1] else "listener"
+    return found
+
+
+def kinds(process):
+    """Open files by kind."""
+    known, counted = sockets(process), collections.Counter()
+    for entry in (process / "fd").iterdir():
+        try:
+            target = os.readlink(entry)
+        except FileNotFoundError:
+            continue
+        if target.startswith("socket:"):
+            target = known.get(target[8:-1], "another socket")
+        counted["pipe" if target.startswith("pipe:") else target] += 1
+    return dict(sorted(counted.items()))
+
+
+def sample(process):
+    rollup = dict(line.split(":", 1) for line in (process / "smaps_rollup").read_text().splitlines()[1:])
+    mib = {name.lower(): int(rollup[name].split()[0]) / 1024 for name in ("Rss", "Anonymous")}
+    return {**mib, "threads": len(list((process / "task").iterdir())), "files": kinds(process)}
+
+
+def seconds(process):
+    """Of a processor, used so far."""
+    return sum(map(int, (process / "stat").read_text().rsplit(")", 1)[1].split()[11:13])) / os.sysconf("SC_CLK_TCK")
 
 
 threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(options.clients)]
 for thread in threads:
     thread.start()
-started, memory, files = time.time(), [], []
-while time.time() - started < 60 * options.minutes:
-    time.sleep(2)
-    hours = (time.time() - started) / 3600
-    if hours * 60 < options.warm_up_minutes:
-        continue
-    process = pathlib.Path(f"/proc/{replica.process.pid}")
-    pages = int((process / "statm").read_text().split()[1])
-    memory.append((hours, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
-    files.append((hours, len(list((process / "fd").iterdir()))))
+started, memory, files, process = time.time(), [], [], pathlib.Path(f"/proc/{replica.process.pid}")
+with open(options.trace, "w") as trace:
+    while time.time() - started < 60 * options.minutes:
+        time.sleep(5)
+        hours, seen = (time.time() - started) / 3600, sample(process)
+        print(json.dumps({"hours": round(hours, 4), "rounds": done[0], **seen}), file=trace, flush=True)
+        if hours * 60 >= options.warm_up_minutes:
+            memory.append((hours, seen["rss"]))
+            files.append((hours, sum(seen["files"].values())))
+used = seconds(process) / (60 * options.minutes)
 over.set()
 for thread in threads:
     thread.join()
 (grows, give), (opens, play) = slope(memory), slope(files)
-lab.report("soak", options, errors[0], minutes=options.minutes, rounds=done[0], errors=errors[0],
+lab.report("soak", options, errors[0], minutes=options.minutes, rounds=done[0], errors=errors[0], processors=round(used, 3),
            rss_mib=round(memory[-1][1], 1), rss_mib_per_hour=grows, rss_ci95=give, open_files=files[-1][1],
-           open_files_per_hour=opens, open_files_ci95=play)
+           open_files_per_hour=opens, open_files_ci95=play, files=seen["files"])

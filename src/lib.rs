@@ -10,7 +10,7 @@
 //! * [`trainer`] is the outer loop: from a training file to a base model bundle.
 //! * [`meta`] is the mathematics: learners, backbones, task distributions.
 //! * [`nn`] is named parameters, functional layers and gradients.
-//! * [`domain`] and [`config`] are plain values.
+//! * [`domain`] and [`config`] are plain values; [`faults`] are for tests.
 //!
 //! `ARCHITECTURE.md` follows one request through all of them.
 
@@ -19,6 +19,7 @@ pub mod config;
 pub mod courier;
 pub mod domain;
 pub mod engine;
+pub mod faults;
 pub mod http;
 pub mod meta;
 pub mod nn;

@@ -42,7 +42,9 @@ fn count_from_0() {
         }
     }
     metrics::counter!("imprint_answers_remembered_total").absolute(0);
+    metrics::counter!("imprint_task_panics_total").absolute(0);
     metrics::counter!("imprint_worker_panics_total").absolute(0);
+    metrics::counter!("imprint_worker_hangs_total").absolute(0);
 }
 
 /// Starts logging for the whole process. A reason if the directives cannot be read.

@@ -63,6 +63,9 @@ pub enum CliError {
     /// The listener failed.
     #[error("serving: {0}")]
     Serve(std::io::Error),
+    /// Nothing can be computed any more.
+    #[error("every worker thread hangs; a fresh process takes up what this one held")]
+    Hangs,
     /// No runtime.
     #[error("start the runtime: {0}")]
     Runtime(std::io::Error),

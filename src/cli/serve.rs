@@ -70,6 +70,7 @@ impl Serve {
         engine.check(&*ids).await?;
         let store = store::open(&self.store).await?;
         let courier = Courier::new(&self.service.webhooks, Arc::new(SystemResolver))?;
+        let threads = engine.clone();
         let service = Service::new(store, engine, Arc::new(SystemClock), Arc::clone(&ids), self.service);
         let listener =
             TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;
@@ -104,6 +105,10 @@ impl Serve {
         });
         tokio::select! {
             served = &mut serving => return ended(served),
+            () = threads.hangs() => {
+                service.leave();
+                return Err(CliError::Hangs);
+            }
             () = stop_signal() => info!("stopping"),
         }
         tokio::spawn(async {

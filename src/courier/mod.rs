@@ -29,6 +29,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::config::{Reach, WebhookConfig};
+use crate::faults::{self, Planned, Site};
 
 pub use place::{Host, Place, Refused};
 
@@ -59,6 +60,13 @@ pub enum SendError {
     /// It took too long.
     #[error("no answer in {} ms", .0.as_millis())]
     Late(Duration),
+}
+
+impl From<Planned> for SendError {
+    /// As if the network failed.
+    fn from(planned: Planned) -> Self {
+        Self::Unreachable(planned.into())
+    }
 }
 
 /// Why no courier can be had.
@@ -162,6 +170,7 @@ impl Courier {
         let tried = &addresses[..addresses.len().min(MOST_ADDRESSES)];
         let share = self.longest.div_f64(tried.len().max(1) as f64);
         let mut failed = SendError::Unresolved;
+        faults::pass(Site::Connect).await?;
         for address in tried {
             match timeout(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
@@ -188,6 +197,7 @@ where
     for (name, value) in headers {
         request = request.header(*name, value);
     }
+    faults::pass(Site::Exchange).await?;
     let request = request.body(body.to_owned()).map_err(|_| Refused::NotAUrl)?;
     let answered = sender.send_request(request);
     tokio::pin!(connection, answered);

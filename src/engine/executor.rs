@@ -8,6 +8,7 @@ use super::command::{Answer, Command, Work};
 use super::tagging::Words;
 use super::{Adapted, EngineError, shared};
 use crate::domain::{AdapterBlob, BaseModel, Kind, Outputs, Recipe, Rows, SupportSet};
+use crate::faults::{self, Planned, Site};
 use crate::meta::bundle::{BundleError, Network};
 use crate::meta::encoder::{Encoder, Tokens};
 use crate::meta::model::Architecture;
@@ -102,6 +103,7 @@ impl Tensors {
     }
 
     fn embed(&self, encoder: usize, tokens: &[Tokens]) -> Result<Answer, EngineError> {
+        faults::at(Site::Embed)?;
         let rows = tokens.iter().map(|tokens| self.encoders[encoder].embed(tokens)).collect::<Result<_, _>>()?;
         Ok(Answer { embeddings: Some(rows), ..Answer::default() })
     }
@@ -166,12 +168,14 @@ impl Base {
             return Err(EngineError::NonFinite("the adaptation"));
         }
         let leave_one_out = model.leave_one_out(rows)?.map(finite).transpose()?;
+        faults::at(Site::Serialise)?;
         let bytes = checkpoint::to_bytes(&tensors, &[("base_sha256", self.sha256.clone())])?;
         Ok((Adapted { blob: AdapterBlob::new(bytes), leave_one_out }, tensors))
     }
 
     /// The tensors of an adapter, once it is clear that they belong to this base model.
     pub(super) fn open(&self, adapter: &AdapterBlob) -> Result<Params, EngineError> {
+        faults::at(Site::Open)?;
         let metadata = checkpoint::metadata(adapter.bytes())?;
         let made_by = metadata.get("base_sha256").and_then(serde_json::Value::as_str).unwrap_or("no base model");
         if made_by != self.sha256 {
@@ -217,7 +221,19 @@ impl From<TensorError> for EngineError {
         match error {
             TensorError::Interrupted => Self::Late,
             TensorError::NonFinite(what) => Self::NonFinite(what),
+            TensorError::Torch(reason) if is_about_memory(&reason) => Self::OutOfMemory,
             other => Self::Torch(other.to_string()),
         }
     }
+}
+
+impl From<Planned> for EngineError {
+    fn from(planned: Planned) -> Self {
+        TensorError::from(planned).into()
+    }
+}
+
+/// By libtorch's words: it has no other sign for it, on the processor or on a GPU.
+fn is_about_memory(reason: &str) -> bool {
+    reason.contains("can't allocate memory") || reason.contains("out of memory")
 }

@@ -19,7 +19,7 @@
 //! * What nobody waits for any more is not computed, and neither is what comes after its deadline; an inner loop that is
 //!   under way stops between two steps.
 //! * A panic costs the command that caused it: its thread is retired and replaced, since libtorch keeps flags by thread,
-//!   and the others of its batch are computed one by one.
+//!   and the others of its batch are computed one by one. So is a thread that hangs in what nobody waits for any more.
 //!
 //! Deliberately absent: HTTP, SQL, and any idea of tenants' rights.
 
@@ -46,9 +46,11 @@ use tracing::Span;
 
 use crate::config::EngineConfig;
 use crate::domain::{AdapterBlob, BaseModel, Cost, Outputs, Recipe, Rows, Size, SupportSet};
+use crate::faults::{self, Site};
 use crate::meta::bundle::{self, BundleError, Network};
 use crate::meta::cost::Accounting;
 use crate::meta::encoder::{EncoderError, Window};
+use crate::nn::grad;
 use command::{Answer, Command, Work};
 use executor::{Blueprint, Executor, Tensors};
 use plan::Shape;
@@ -96,6 +98,9 @@ pub enum StartError {
     /// There is nothing to serve.
     #[error("there is no base model in `{0}`; train one with `imprint train`, or name another folder with --models")]
     NoBaseModel(PathBuf),
+    /// Gradients are not what they should be: nothing could be learned here.
+    #[error("libtorch does not differentiate as it should: {0}")]
+    Autograd(String),
     /// The system gives no thread.
     #[error("worker thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -135,6 +140,9 @@ pub enum EngineError {
     /// The adapter was not made by this base model, or its tensors are not the ones it should have.
     #[error("the adapter does not fit the base model: {0}")]
     Mismatch(String),
+    /// There was not enough memory; less may be under way after a while.
+    #[error("out of memory")]
+    OutOfMemory,
     /// The inner loop or the prediction left the finite numbers.
     #[error("{0} left the finite numbers")]
     NonFinite(&'static str),
@@ -191,8 +199,14 @@ impl Engine {
             return Err(StartError::NoBaseModel(config.models.clone()));
         }
         // On a thread of its own, which computes as workers do.
-        let drawn = std::thread::scope(|scope| scope.spawn(move || draw(bundles)).join());
-        let drawn = drawn.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        let drawn = std::thread::scope(|scope| scope.spawn(move || (grad::is_sound(), draw(bundles))).join());
+        let (sound, drawn) = drawn.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match sound {
+            Ok(true) => {}
+            Ok(false) => return Err(StartError::Autograd("a known gradient comes out wrong".to_owned())),
+            Err(error) => return Err(StartError::Autograd(error.to_string())),
+        }
+        let drawn = drawn?;
         let (mut base_models, mut traits, mut blueprints) = (Vec::new(), Vec::new(), Vec::new());
         for Drawn { base, its_traits, blueprint } in drawn {
             base_models.push(base);
@@ -204,6 +218,7 @@ impl Engine {
             per_tenant: config.engine_queue_per_tenant,
             workers: if config.workers == 0 { threads } else { config.workers },
             batch_rows: config.batch_rows,
+            patience: worker::PATIENCE,
         };
         let blueprints: Arc<[Blueprint]> = blueprints.into();
         let (texts, encoders) =
@@ -230,7 +245,7 @@ impl Engine {
         factory: &worker::Factory,
     ) -> std::io::Result<Self> {
         let queue = Arc::new(Queue::new(bounds));
-        let workers = Workers::start(bounds.workers, &queue, factory)?;
+        let workers = Workers::start(bounds, &queue, factory)?;
         let (texts, encoding_at_once) = (Texts::none(), bounds.workers.max(1));
         let most = Cost { bytes: u64::MAX, multiply_adds: u64::MAX };
         Ok(Self(Arc::new(Inner { base_models, traits, queue, workers, texts, encoding_at_once, most })))
@@ -318,6 +333,11 @@ impl Engine {
         self.0.workers.ended().await;
     }
 
+    /// Ends when as many worker threads hang as there should be: nothing in this process brings them back.
+    pub async fn hangs(&self) {
+        self.0.workers.all_hang().await;
+    }
+
     async fn run(&self, origin: Origin, base: &str, work: Work) -> Result<Answer, EngineError> {
         let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
         let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
@@ -350,6 +370,7 @@ impl Engine {
             span: Span::current(),
             queued_at: Instant::now(),
         };
+        faults::pass(Site::Push).await?;
         self.0.queue.push(command)?;
         let answered = match origin.deadline {
             Some(deadline) => timeout_at(deadline.into(), answer).await.map_err(|_| EngineError::Late)?,

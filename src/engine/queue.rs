@@ -21,6 +21,8 @@ pub(super) struct Bounds {
     pub(super) workers: usize,
     /// Rows in one batch.
     pub(super) batch_rows: usize,
+    /// How long a worker may go on with what nobody waits for any more.
+    pub(super) patience: Duration,
 }
 
 pub(super) struct Queue {

@@ -11,11 +11,16 @@ use super::EngineError;
 use super::command::{Answer, Command, Work};
 use super::executor::{Base, predict};
 use crate::domain::{Fault, Rows};
+use crate::faults::{self, Site};
 use crate::meta::split::Split;
 
 pub(super) fn run(base: &Base, split: &Split, batch: &[Command]) -> Vec<Result<Answer, EngineError>> {
     let parts: Vec<&Rows> = batch.iter().flat_map(|command| parts(&command.work)).collect();
-    match split.trunk.features(&parts) {
+    let trunk = || -> Result<Vec<Vec<f32>>, EngineError> {
+        faults::at(Site::Trunk)?;
+        Ok(split.trunk.features(&parts)?)
+    };
+    match trunk() {
         Ok(features) => {
             let mut features = features.into_iter();
             batch.iter().map(|command| head(base, split, command, &mut features)).collect()
@@ -24,7 +29,7 @@ pub(super) fn run(base: &Base, split: &Split, batch: &[Command]) -> Vec<Result<A
             warn!(%error, batch.commands = batch.len(), "a batch failed; its commands are tried one by one");
             batch.iter().flat_map(|command| run(base, split, std::slice::from_ref(command))).collect()
         }
-        Err(error) => vec![Err(error.into())],
+        Err(error) => vec![Err(error)],
     }
 }
 
@@ -49,6 +54,7 @@ fn head(
     let _entered = command.span.enter();
     // All of them, whatever fails below: the next command's follow.
     let mut own: Vec<Vec<f32>> = features.take(parts(&command.work).len()).collect();
+    faults::at(Site::Head)?;
     let width = split.trunk.width();
     let mut next = || {
         let values = if own.is_empty() { Vec::new() } else { own.remove(0) };

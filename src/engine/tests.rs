@@ -34,9 +34,14 @@ impl Gate {
     }
 }
 
+/// This number hangs until a test lets it go.
+const HANGS: f32 = 1e6;
+
 /// Answers with the query itself; a first number of −1 panics.
 struct Echo {
     gate: Arc<Gate>,
+    /// What holds [`HANGS`].
+    trap: Arc<Gate>,
     /// What went together.
     log: Arc<Mutex<Vec<Vec<f32>>>>,
 }
@@ -52,6 +57,9 @@ impl Executor for Echo {
             Work::Tagging(_) => 0.0,
         };
         assert!(batch.iter().all(|command| number(command) >= 0.0), "told to panic");
+        if batch.iter().any(|command| number(command) == HANGS) {
+            self.trap.pass();
+        }
         self.log.lock().unwrap().push(batch.iter().map(number).collect());
         let answer = |command: &Command| match &command.work {
             Work::Adapt { .. } => Answer {
@@ -97,19 +105,25 @@ fn base_model() -> BaseModel {
 struct Bench {
     engine: Engine,
     gate: Arc<Gate>,
+    trap: Arc<Gate>,
     /// What went together.
     log: Arc<Mutex<Vec<Vec<f32>>>>,
 }
 
+/// For a while that no test waits through.
+const PATIENCE: Duration = Duration::from_hours(1);
+
 fn start(capacity: usize, workers: usize) -> Bench {
-    start_with(Bounds { capacity, per_tenant: capacity, workers, batch_rows: 4 }, false)
+    start_with(Bounds { capacity, per_tenant: capacity, workers, batch_rows: 4, patience: PATIENCE }, false)
 }
 
 fn start_with(bounds: Bounds, is_shared: bool) -> Bench {
-    let (gate, log) = (Arc::new(Gate::default()), Arc::new(Mutex::new(Vec::new())));
-    let (for_workers, its_log) = (Arc::clone(&gate), Arc::clone(&log));
-    let factory =
-        move || Box::new(Echo { gate: Arc::clone(&for_workers), log: Arc::clone(&its_log) }) as Box<dyn Executor>;
+    let (gate, trap, log) = <(Arc<Gate>, Arc<Gate>, Arc<Mutex<Vec<Vec<f32>>>>)>::default();
+    let (for_workers, its_trap, its_log) = (Arc::clone(&gate), Arc::clone(&trap), Arc::clone(&log));
+    let factory = move || {
+        let (gate, trap, log) = (Arc::clone(&for_workers), Arc::clone(&its_trap), Arc::clone(&its_log));
+        Box::new(Echo { gate, trap, log }) as Box<dyn Executor>
+    };
     let factory: super::worker::Factory = Arc::new(factory);
     let architecture = Architecture {
         input: InputSchema::Vector { width: 1 },
@@ -120,7 +134,7 @@ fn start_with(bounds: Bounds, is_shared: bool) -> Bench {
     let model = Model::fresh(architecture, 0, Device::Cpu).unwrap();
     let traits = vec![Traits { is_shared, accounting: Accounting::of_model(&model, is_shared) }];
     let engine = Engine::with_executor(vec![base_model()], traits, bounds, &factory).unwrap();
-    Bench { engine, gate, log }
+    Bench { engine, gate, trap, log }
 }
 
 /// The tenant of that number.
@@ -242,7 +256,8 @@ async fn held_back(bench: &Bench) -> JoinHandle<Result<Outputs, EngineError>> {
 
 #[tokio::test]
 async fn commands_of_many_tenants_go_together_as_far_as_the_rows_allow() {
-    let bench = start_with(Bounds { capacity: 16, per_tenant: 16, workers: 1, batch_rows: 4 }, true);
+    let bench =
+        start_with(Bounds { capacity: 16, per_tenant: 16, workers: 1, batch_rows: 4, patience: PATIENCE }, true);
     let mut sent = vec![held_back(&bench).await];
     for value in 1..=6 {
         sent.push(predicting_for(tenant(value), &bench.engine, value as f32).await);
@@ -259,7 +274,8 @@ async fn commands_of_many_tenants_go_together_as_far_as_the_rows_allow() {
 
 #[tokio::test]
 async fn a_panic_in_a_batch_costs_only_the_command_that_caused_it() {
-    let bench = start_with(Bounds { capacity: 16, per_tenant: 16, workers: 1, batch_rows: 4 }, true);
+    let bench =
+        start_with(Bounds { capacity: 16, per_tenant: 16, workers: 1, batch_rows: 4, patience: PATIENCE }, true);
     let first = held_back(&bench).await;
     let mut sent = Vec::new();
     for value in [1.0, -1.0, 2.0] {
@@ -275,6 +291,53 @@ async fn a_panic_in_a_batch_costs_only_the_command_that_caused_it() {
     }
 
     assert_eq!(answers, [Ok(vec![1.0]), Err(EngineError::Panicked), Ok(vec![2.0])]);
+}
+
+/// One worker, which is replaced soon, in the middle of what nobody waits for any more.
+async fn hanging() -> Bench {
+    let patience = Duration::from_millis(50);
+    let bench = start_with(Bounds { capacity: 8, per_tenant: 8, workers: 1, batch_rows: 4, patience }, false);
+    bench.gate.open();
+    let lost = predicting(&bench.engine, HANGS).await;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    lost.abort();
+    bench
+}
+
+#[tokio::test]
+async fn a_thread_that_hangs_is_replaced_and_ends_when_it_comes_back() {
+    let bench = hanging().await;
+
+    let next = predicting(&bench.engine, 2.0).await.await.unwrap();
+    assert_eq!(next.unwrap().values, [2.0]);
+
+    bench.trap.open();
+    let after = predicting(&bench.engine, 3.0).await.await.unwrap();
+    assert_eq!(after.unwrap().values, [3.0]);
+    tokio::time::timeout(Duration::from_secs(10), bench.engine.drain()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thread_that_computes_what_is_waited_for_is_left_alone() {
+    let patience = Duration::from_millis(50);
+    let bench = start_with(Bounds { capacity: 8, per_tenant: 8, workers: 1, batch_rows: 4, patience }, false);
+    bench.gate.open();
+    let slow = predicting(&bench.engine, HANGS).await;
+    let next = predicting(&bench.engine, 2.0).await;
+
+    tokio::time::sleep(4 * patience).await;
+    assert!(bench.log.lock().unwrap().is_empty());
+    bench.trap.open();
+
+    assert_eq!(slow.await.unwrap().unwrap().values, [HANGS]);
+    assert_eq!(next.await.unwrap().unwrap().values, [2.0]);
+}
+
+#[tokio::test]
+async fn when_all_hang_the_engine_says_so() {
+    let bench = hanging().await;
+
+    tokio::time::timeout(Duration::from_secs(10), bench.engine.hangs()).await.unwrap();
 }
 
 #[tokio::test]
@@ -299,7 +362,8 @@ async fn one_tenants_flood_does_not_hold_another_up() {
 
 #[tokio::test]
 async fn a_tenant_at_its_cap_is_refused_and_others_are_not() {
-    let bench = start_with(Bounds { capacity: 16, per_tenant: 2, workers: 1, batch_rows: 1 }, false);
+    let bench =
+        start_with(Bounds { capacity: 16, per_tenant: 2, workers: 1, batch_rows: 1, patience: PATIENCE }, false);
     let mut sent = vec![held_back(&bench).await];
     for value in [1.0, 2.0] {
         sent.push(predicting(&bench.engine, value).await);

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Semaphore;
 
 use super::problem::Problem;
+use crate::faults::{self, Site};
 use crate::service::ServiceError;
 
 /// When to come back: most requests are answered within this.
@@ -21,7 +22,10 @@ pub async fn admit(State(places): State<Arc<Semaphore>>, request: Request, next:
         return next.run(request).await;
     }
     match places.try_acquire() {
-        Ok(_place) => next.run(request).await,
+        Ok(_place) => {
+            let response = next.run(request).await;
+            faults::pass(Site::Reply).await.map_or_else(|planned| Problem::from(planned).into_response(), |()| response)
+        }
         Err(_) => Problem::from(ServiceError::Overloaded { retry_after: RETRY }).into_response(),
     }
 }

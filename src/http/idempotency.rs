@@ -17,6 +17,7 @@ use tracing::warn;
 use super::problem::Problem;
 use super::{AppState, REQUEST_ID};
 use crate::domain::{Principal, RequestKey, Reservation, SavedResponse, TenantId, hex};
+use crate::faults::{self, Site};
 use crate::service::{REQUEST_LEASE, Service};
 
 /// The header's name.
@@ -89,7 +90,11 @@ impl Once {
                 _ = beat.tick() => self.noted(self.service.keep_reserved(self.tenant, &self.request, attempt).await),
             }
         };
-        self.kept(response, attempt).await
+        if let Err(planned) = faults::pass(Site::Acted).await {
+            return Problem::from(planned).into_response();
+        }
+        let kept = self.kept(response, attempt).await;
+        faults::pass(Site::Kept).await.map_or_else(|planned| Problem::from(planned).into_response(), |()| kept)
     }
 
     /// The response, kept if it is a success.

@@ -18,6 +18,7 @@ use utoipa::ToSchema;
 
 use super::REQUEST_ID;
 use crate::domain::Invalid;
+use crate::faults::Planned;
 use crate::service::ServiceError;
 
 /// Where problem types are described.
@@ -160,6 +161,12 @@ impl Problem {
             request_id,
             errors: self.errors.into_iter().map(Fault::shortened).collect(),
         }
+    }
+}
+
+impl From<Planned> for Problem {
+    fn from(_: Planned) -> Self {
+        Self::by_status(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 

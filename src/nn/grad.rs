@@ -4,9 +4,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 
-use super::{Params, Result, TensorError};
+use super::{Params, Result, TensorError, bridge};
+use crate::faults::{self, Site};
 
 /// What may be done with the result of [`grad`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub fn grad(loss: &Tensor, params: &Params, graph: Graph) -> Result<Params> {
     if INTERRUPT.with_borrow(|flag| flag.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed))) {
         return Err(TensorError::Interrupted);
     }
+    faults::at(Site::Gradient)?;
     let inputs: Vec<&Tensor> = params.tensors().collect();
     let keep = graph != Graph::Free;
     let grads = Tensor::f_run_backward(&[loss], &inputs, keep, graph == Graph::Create)?;
@@ -60,6 +62,21 @@ pub fn grad(loss: &Tensor, params: &Params, graph: Graph) -> Result<Params> {
             if grad.defined() { Ok((name.to_owned(), grad)) } else { Err(TensorError::UnreachedParam(name.to_owned())) }
         })
         .collect()
+}
+
+/// Whether libtorch differentiates here as it should: `x³` at 2 once and once more, and the sum of a product of matrices.
+pub fn is_sound() -> Result<bool> {
+    let x: Params = [("x".to_owned(), Tensor::from(2f32).f_set_requires_grad(true)?)].into_iter().collect();
+    let first = grad(&x.get("x")?.f_pow_tensor_scalar(3)?, &x, Graph::Create)?;
+    let second = grad(first.get("x")?, &x, Graph::Free)?;
+    let square = |values: &[f32]| bridge::tensor(values, &[2, 2], Device::Cpu);
+    let left = square(&[1.0, 2.0, 3.0, 4.0])?.f_set_requires_grad(true)?;
+    let a: Params = [("a".to_owned(), left)].into_iter().collect();
+    let product = a.get("a")?.f_matmul(&square(&[5.0, 6.0, 7.0, 8.0])?)?;
+    let of_a = grad(&product.f_sum(Kind::Float)?, &a, Graph::Free)?; // the sums of the right one's rows
+    Ok(bridge::values(first.get("x")?)? == [12.0]
+        && bridge::values(second.get("x")?)? == [12.0]
+        && bridge::values(of_a.get("a")?)? == [11.0, 15.0, 11.0, 15.0])
 }
 
 /// Whether autograd records on this thread. A worker asks before each job, since the flag is the thread's own.
@@ -86,6 +103,11 @@ mod tests {
 
         assert_eq!(first.get("x").unwrap().double_value(&[]), 27.0);
         assert_eq!(second.get("x").unwrap().double_value(&[]), 18.0);
+    }
+
+    #[test]
+    fn what_is_checked_at_the_start_is_true_here() {
+        assert!(is_sound().unwrap());
     }
 
     #[test]

@@ -23,6 +23,10 @@ pub mod transformer;
 
 pub use params::{Params, Scope};
 
+use tch::{Device, Kind, Tensor};
+
+use crate::faults::Planned;
+
 /// Why a tensor computation gave no result.
 #[derive(Debug, thiserror::Error)]
 pub enum TensorError {
@@ -71,6 +75,18 @@ impl From<tch::TchError> for TensorError {
     fn from(error: tch::TchError) -> Self {
         // The rest is a C++ stack trace with paths of the build machine.
         Self::Torch(error.to_string().lines().next().unwrap_or_default().to_owned())
+    }
+}
+
+impl From<Planned> for TensorError {
+    /// libtorch's own error: it is asked for what it cannot do.
+    fn from(planned: Planned) -> Self {
+        let options = (Kind::Float, Device::Cpu);
+        let refused = match planned {
+            Planned::Error => Tensor::f_ones([2, 3], options).and_then(|rows| rows.f_matmul(&rows)),
+            Planned::OutOfMemory => Tensor::f_empty([1 << 50], options),
+        };
+        refused.map_or_else(Self::from, |_| Self::Torch(planned.to_string()))
     }
 }
 

@@ -5,7 +5,11 @@ use std::time::Duration;
 
 use crate::domain::{AdapterId, Cost, Failure, Fault, Invalid, Scope};
 use crate::engine::EngineError;
+use crate::faults::Planned;
 use crate::store::StoreError;
+
+/// When to come back to a server that is out of memory: most of what it has under way has ended by then.
+const MEMORY_RETRY: Duration = Duration::from_secs(2);
 
 /// Why a use case failed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -90,6 +94,13 @@ impl From<Invalid> for ServiceError {
     }
 }
 
+impl From<Planned> for ServiceError {
+    /// As if a computation were lost.
+    fn from(_: Planned) -> Self {
+        Self::Lost
+    }
+}
+
 impl From<StoreError> for ServiceError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -118,6 +129,7 @@ impl From<EngineError> for ServiceError {
     fn from(error: EngineError) -> Self {
         match error {
             EngineError::Full { retry_after } => Self::Overloaded { retry_after },
+            EngineError::OutOfMemory => Self::Overloaded { retry_after: MEMORY_RETRY },
             EngineError::TooDear { cost, most } => too_dear(cost, most).at("").into(),
             EngineError::TenantFull { limit, retry_after } => Self::Crowded { limit, retry_after },
             EngineError::Late => Self::Late,

@@ -27,6 +27,7 @@ mod relay;
 mod requests;
 mod residency;
 mod runner;
+mod steady;
 mod tagging;
 mod targets;
 mod tasks;
@@ -51,6 +52,7 @@ use answering::LastKnown;
 use keys::HeldKey;
 use pace::Pace;
 use residency::Residency;
+use steady::steadily;
 
 pub use adaptations::NewAdaptation;
 pub use adapters::{ImportAdapter, Verified};

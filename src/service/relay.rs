@@ -14,9 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
-use super::{Result, Service};
-use crate::courier::Courier;
+use super::{Result, Service, steadily};
+use crate::courier::{Courier, SendError};
 use crate::domain::{Message, Topic};
+use crate::faults::{self, Site};
 use crate::store::webhooks::{Attempted, Next, Parcel};
 use crate::store::{EndNotice, StoreError};
 
@@ -44,7 +45,8 @@ impl Relay {
     pub fn start(service: &Service, courier: Courier) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();
-        running.spawn(run(service.clone(), courier, stopped));
+        let service = service.clone();
+        running.spawn(steadily("the relay", move || run(service.clone(), courier.clone(), stopped.clone())));
         Self { stop, running }
     }
 
@@ -112,6 +114,7 @@ impl Service {
             if posted.is_empty() {
                 return Ok(());
             }
+            faults::pass(Site::Posted).await?;
             self.store.settle_notices(&posted).await?;
         }
     }
@@ -125,6 +128,9 @@ impl Service {
 
     /// Sends one delivery once.
     async fn deliver(&self, courier: &Courier, parcel: Parcel) {
+        if let Err(error) = faults::pass(Site::Sending).await {
+            return warn!(%error, "a delivery that was taken up is not sent");
+        }
         let id = parcel.message.id.to_string();
         let timestamp_s = self.clock.now().millis().div_euclid(1_000);
         let sign = |secret: &crate::domain::WebhookSecret| secret.sign(&id, timestamp_s, &parcel.message.payload);
@@ -135,6 +141,7 @@ impl Service {
             ("webhook-signature", signatures.join(" ")),
         ];
         let sent = courier.post(&parcel.url, &headers, &parcel.message.payload).await;
+        let sent = faults::pass(Site::Sent).await.map_err(SendError::from).and(sent);
         let (answered, error) = match sent {
             Ok(status @ 200..=299) => (Some(status), None),
             Ok(status) => (Some(status), Some(format!("answered {status}"))),

@@ -3,19 +3,22 @@
 //! The store decides who holds a job; a runner that lost its lease has nothing to say any more. A hint wakes a runner
 //! early; polling finds what no hint told of.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use super::{Result, Service, ServiceError};
+use super::{Result, Service, ServiceError, steadily};
 use crate::domain::{
     Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Kind, SupportId, TenantId,
     Timestamp, Usage,
 };
 use crate::engine::{EngineError, Origin};
+use crate::faults::{self, Site};
 use crate::store::{Claim, Completion, Hint, StoreError};
 
 /// Longest pause before a full engine is asked again.
@@ -51,12 +54,15 @@ impl Runners {
         let mut running = JoinSet::new();
         for number in 0..service.config.runners {
             let name = format!("{}-{number}", crate::domain::hex(&service.ids.bits()[..6]));
-            running.spawn(run(service.clone(), name, stopped.clone()));
+            let (service, stopped) = (service.clone(), stopped.clone());
+            running.spawn(steadily("a runner", move || run(service.clone(), name.clone(), stopped.clone())));
         }
         let mut messengers = JoinSet::new();
-        messengers.spawn(tell(service.clone()));
-        messengers.spawn(hear(service.clone()));
-        messengers.spawn(count(service.clone()));
+        let of = |service: &Service| service.clone();
+        let (telling, hearing, counting) = (of(service), of(service), of(service));
+        messengers.spawn(steadily("who tells other processes", move || tell(telling.clone())));
+        messengers.spawn(steadily("who hears other processes", move || hear(hearing.clone())));
+        messengers.spawn(steadily("who counts usage", move || count(counting.clone())));
         Self { stop, running, _messengers: messengers }
     }
 
@@ -152,7 +158,11 @@ impl Service {
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // Work that stalls is given up, and so is its lease: a sign of life means that there is progress.
         let longest = self.longest(&claim).await;
-        let work = async { timeout(longest, self.try_adapt(&claim)).await.unwrap_or(Err(ServiceError::Stalled)) };
+        let work = async {
+            // A panic is an attempt that was lost, as if its worker had died, and is known at once.
+            let tried = AssertUnwindSafe(timeout(longest, self.try_adapt(&claim))).catch_unwind().await;
+            tried.map_or(Err(ServiceError::Lost), |tried| tried.unwrap_or(Err(ServiceError::Stalled)))
+        };
         tokio::pin!(work);
         let completion = loop {
             tokio::select! {
@@ -173,6 +183,9 @@ impl Service {
         };
         match self.tell_end(&claim, completion, lease).await {
             Ok(Some(adaptation)) => {
+                if let Err(error) = faults::pass(Site::Told).await {
+                    return error!(%error, "others are not told of an end");
+                }
                 self.keep_at_hand(&claim, &adaptation, made).await;
                 metrics::counter!("imprint_adaptations_total", "status" => adaptation.status.name()).increment(1);
                 self.note_pace(claim.tenant, &adaptation);
@@ -253,6 +266,7 @@ impl Service {
     }
 
     async fn try_adapt(&self, claim: &Claim) -> Result<Completion> {
+        faults::pass(Site::Taken).await?;
         let (task, recipe) = (&claim.task, claim.adaptation.recipe);
         let base = self.named_base(&task.base_model, "/base_model")?;
         let support = self.store.load_support(claim.tenant, task.id).await?;
@@ -268,6 +282,7 @@ impl Service {
                 assembled => break assembled?,
             }
         };
+        faults::pass(Site::Prepared).await?;
         let made_from = AdapterOrigin {
             base_sha256: base.sha256.clone(),
             support_hash: set.hash().to_owned(),
@@ -290,6 +305,7 @@ impl Service {
         };
         let ((), result) = tokio::join!(self.note_phase(claim, AdaptationPhase::InnerLoop), adapt);
         let (blob, mut quality) = result?;
+        faults::pass(Site::Adapted).await?;
         if let Some(quality) = &mut quality {
             quality.name_suspects(&ids);
         }

@@ -1,10 +1,11 @@
-//! What is remembered of tenants themselves: usage, what was done, what was erased.
+//! What is remembered of tenants themselves: keys, usage, what was done, what was erased.
 
 use async_trait::async_trait;
 
 use super::{Page, StoreError};
 use crate::domain::{
-    AdapterId, AuditEntry, AuditId, Erasure, Holdings, Receipt, ReceiptId, Tenant, TenantId, Timestamp, Usage,
+    AdapterId, AuditEntry, AuditId, Erasure, Holdings, KeyId, KeyRecord, Receipt, ReceiptId, Tenant, TenantId,
+    Timestamp, Usage,
 };
 
 /// What an erasure did.
@@ -21,6 +22,21 @@ pub struct Erased {
 /// Accounts of tenants.
 #[async_trait]
 pub trait AccountStore {
+    /// Adds a tenant. [`StoreError::Exists`] if the name is taken.
+    async fn create_tenant(&self, tenant: &Tenant) -> Result<(), StoreError>;
+    /// The tenant of that name.
+    async fn find_tenant(&self, name: &str) -> Result<Option<Tenant>, StoreError>;
+    /// Adds a key.
+    async fn create_key(&self, key: &KeyRecord) -> Result<(), StoreError>;
+    /// Keys of a tenant, newest first.
+    async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyRecord>, StoreError>;
+    /// Ends a key at a moment, or earlier if it ends earlier; false if the tenant has no such key.
+    async fn end_key(&self, tenant: TenantId, id: KeyId, at: Timestamp) -> Result<bool, StoreError>;
+    /// Removes a key; false if the tenant has no such key.
+    async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Result<bool, StoreError>;
+    /// The key of that public half.
+    async fn find_key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
+
     /// Says what a tenant had of one process on a day, all in all: said twice, it counts once. `day` counts from 1970.
     async fn put_usage(&self, tenant: TenantId, day: i64, process: &str, total: Usage) -> Result<(), StoreError>;
     /// Usage of all processes from one day to another, both included, oldest first; days without any are left out.

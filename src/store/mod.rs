@@ -8,6 +8,7 @@
 //! Deliberately absent: tensors, HTTP, the application's clock in leases (they are on the database's clock).
 
 pub mod accounts;
+mod jobs;
 pub mod monitors;
 mod sql;
 pub mod webhooks;
@@ -17,14 +18,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::jobs::{Claim, Completion, EndNotice, JobStore, MAX_ATTEMPTS};
 use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
-    Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
-    AdapterOrigin, Example, Failure, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation,
-    SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId,
+    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, KeyId, LabelCount, PredictionId, Promotion, RequestKey,
+    Reservation, SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId,
     Timestamp,
 };
+use crate::faults::Planned;
 
 /// Why the store could not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +84,13 @@ pub enum StoreError {
     Migrate(#[from] sqlx::migrate::MigrateError),
 }
 
+impl From<Planned> for StoreError {
+    /// As if the connection broke.
+    fn from(planned: Planned) -> Self {
+        Self::Database(sqlx::Error::Io(planned.into()))
+    }
+}
+
 impl StoreError {
     /// Whether a row could not be written because what it belongs to is gone.
     pub fn is_of_nobody(&self) -> bool {
@@ -117,38 +126,6 @@ pub struct Added {
     pub duplicates: Vec<(usize, SupportId)>,
 }
 
-/// A job that this worker holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Claim {
-    /// Whose it is.
-    pub tenant: TenantId,
-    /// The job, running, its attempt counted.
-    pub adaptation: Adaptation,
-    /// The task as it is now.
-    pub task: Task,
-}
-
-/// That an adaptation ended, on its way to whoever asked to be told.
-#[derive(Clone, Debug, PartialEq)]
-pub struct EndNotice {
-    /// Its place among all notices: the same each time that it is taken, and never another's.
-    pub number: i64,
-    /// Whose.
-    pub tenant: TenantId,
-    /// What ended.
-    pub adaptation: AdaptationId,
-    /// What it adapted to; it may be gone.
-    pub task: TaskId,
-    /// How it ended.
-    pub status: AdaptationStatus,
-    /// Version of the adapter that it left.
-    pub version: Option<u32>,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// When, on the database's clock.
-    pub ended_at: Timestamp,
-}
-
 /// A task and its adapter that is to answer, if there is one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answering {
@@ -172,25 +149,6 @@ pub enum Hint {
     /// Hints may have been lost.
     Missed,
 }
-
-/// How a claimed job ended.
-#[derive(Clone, Debug)]
-pub enum Completion {
-    /// The adapter and its bytes are stored, the job succeeded, the task promoted, all in one transaction.
-    /// The version in [`Adapter`] is ignored: the store gives the next one. If the task already has an adapter with
-    /// this base, support hash, recipe and labels, that one is reused and nothing is added.
-    Adapted(Box<Adapter>, AdapterBlob),
-    /// The same, but the adapter that would come out is there already: this version.
-    Known(u32),
-    /// The job failed for good.
-    Failed(Failure),
-    /// The job goes back into the queue, to be taken after this pause at the earliest (or fails with this, if its
-    /// attempts are spent).
-    Retry(Failure, Duration),
-}
-
-/// Most times a job is claimed before it fails for good, unless an operator puts it back.
-pub const MAX_ATTEMPTS: u32 = 3;
 
 /// Opens the store that the URL names: SQLite's schema is brought up to date first, if the settings say so.
 ///
@@ -228,27 +186,14 @@ async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
 
 /// Everything that is remembered.
 #[async_trait]
-pub trait Store: accounts::AccountStore + monitors::MonitorStore + webhooks::WebhookStore + Send + Sync {
+pub trait Store:
+    accounts::AccountStore + JobStore + monitors::MonitorStore + webhooks::WebhookStore + Send + Sync
+{
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), StoreError>;
 
     /// The time on the database's clock.
     async fn now(&self) -> Result<Timestamp, StoreError>;
-
-    /// Adds a tenant. [`StoreError::Exists`] if the name is taken.
-    async fn create_tenant(&self, tenant: &Tenant) -> Result<(), StoreError>;
-    /// The tenant of that name.
-    async fn find_tenant(&self, name: &str) -> Result<Option<Tenant>, StoreError>;
-    /// Adds a key.
-    async fn create_key(&self, key: &KeyRecord) -> Result<(), StoreError>;
-    /// Keys of a tenant, newest first.
-    async fn list_keys(&self, tenant: TenantId) -> Result<Vec<KeyRecord>, StoreError>;
-    /// Ends a key at a moment, or earlier if it ends earlier; false if the tenant has no such key.
-    async fn end_key(&self, tenant: TenantId, id: KeyId, at: Timestamp) -> Result<bool, StoreError>;
-    /// Removes a key; false if the tenant has no such key.
-    async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Result<bool, StoreError>;
-    /// The key of that public half.
-    async fn find_key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
     /// Adds a task and its first examples, all or nothing. A task of this id that is there stays as it is. [`StoreError::Full`] above `max_tasks` of the tenant.
     async fn create_task(
@@ -322,60 +267,6 @@ pub trait Store: accounts::AccountStore + monitors::MonitorStore + webhooks::Web
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Puts a job into the queue, once; false if there is no such task. [`StoreError::Full`] if `max_queued` jobs of all tenants wait already.
-    async fn submit_adaptation(
-        &self,
-        tenant: TenantId,
-        adaptation: &Adaptation,
-        max_queued: usize,
-    ) -> Result<bool, StoreError>;
-    /// The job.
-    async fn find_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
-    /// Newest first, of one task and one status if given.
-    async fn list_adaptations(
-        &self,
-        tenant: TenantId,
-        task: Option<TaskId>,
-        status: Option<AdaptationStatus>,
-        page: Page<AdaptationId>,
-    ) -> Result<Vec<Adaptation>, StoreError>;
-    /// All that happened to a job, in order; `None` if there is no such job.
-    async fn list_events(&self, tenant: TenantId, id: AdaptationId)
-    -> Result<Option<Vec<AdaptationEvent>>, StoreError>;
-    /// How many jobs of the tenant wait before this one: 0 for the next, or for one that does not wait.
-    async fn count_ahead(&self, tenant: TenantId, adaptation: &Adaptation) -> Result<usize, StoreError>;
-    /// Calls a job off; the job as it is afterwards. One that has ended stays as it is.
-    async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
-
-    /// Takes the next job of any tenant for `worker` and counts the attempt: one that is queued, or one whose lease ran
-    /// out with attempts left. Tenants take turns. Jobs whose lease ran out with none left fail (`lease_expired`).
-    async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
-    /// Prolongs the lease; false if the job is no longer this attempt's: stop, and discard.
-    async fn renew_lease(
-        &self,
-        tenant: TenantId,
-        id: AdaptationId,
-        attempt: u32,
-        lease: Duration,
-    ) -> Result<bool, StoreError>;
-    /// Notes that this attempt came to a phase; false if the job is no longer this attempt's.
-    async fn note_phase(
-        &self,
-        tenant: TenantId,
-        id: AdaptationId,
-        attempt: u32,
-        phase: AdaptationPhase,
-    ) -> Result<bool, StoreError>;
-    /// Ends this attempt of a job; the job as it is afterwards, or `None` if it is no longer this attempt's, and then
-    /// nothing was written.
-    async fn complete_adaptation(
-        &self,
-        tenant: TenantId,
-        id: AdaptationId,
-        attempt: u32,
-        completion: Completion,
-    ) -> Result<Option<Adaptation>, StoreError>;
-
     /// Version of the task's adapter that an adaptation from this origin would leave, if it is there.
     async fn find_adapter_from(
         &self,
@@ -393,18 +284,6 @@ pub trait Store: accounts::AccountStore + monitors::MonitorStore + webhooks::Web
         promote: Promotion,
         now: Timestamp,
     ) -> Result<Option<Adapter>, StoreError>;
-    /// The jobs that failed last, of all tenants: for operators.
-    async fn list_failed(&self, limit: usize) -> Result<Vec<(TenantId, Adaptation)>, StoreError>;
-    /// Puts a failed job of any tenant back into the queue with fresh attempts, for operators; `None` if there is no
-    /// such job or it has not failed.
-    async fn requeue_adaptation(&self, id: AdaptationId) -> Result<Option<(TenantId, Adaptation)>, StoreError>;
-
-    /// Takes the oldest notices that nobody holds, of all tenants, and holds them for `lease`. A notice is there from
-    /// the moment that its adaptation has ended until it is settled, or for three days; it can be taken more than once.
-    async fn take_notices(&self, limit: usize, lease: Duration) -> Result<Vec<EndNotice>, StoreError>;
-    /// Removes notices that were handed on, by their numbers.
-    async fn settle_notices(&self, numbers: &[i64]) -> Result<(), StoreError>;
-
     /// Tells the other processes on this database of something. It can be lost.
     async fn hint(&self, hint: Hint) -> Result<(), StoreError>;
     /// Waits until another process hints, or until hints may have been lost. For ever, where there is one process.

@@ -1,4 +1,4 @@
-//! Usage, audit, tenants.
+//! Tenants, their keys, usage, audit.
 
 use async_trait::async_trait;
 use sqlx::any::AnyRow;
@@ -9,7 +9,8 @@ use super::row::{Fields, number};
 use super::tx::{Scope, TenantTx};
 use super::{SqlStore, erasures, receipts, tenants};
 use crate::domain::{
-    AuditEntry, AuditId, Erasure, Holdings, Receipt, ReceiptId, Tenant, TenantId, Timestamp, Usage, hex,
+    AuditEntry, AuditId, Erasure, Holdings, KeyId, KeyRecord, Receipt, ReceiptId, Tenant, TenantId, Timestamp, Usage,
+    hex,
 };
 use crate::store::accounts::{AccountStore, Erased};
 use crate::store::{Page, StoreError};
@@ -18,6 +19,47 @@ type Answer<T> = Result<T, StoreError>;
 
 #[async_trait]
 impl AccountStore for SqlStore {
+    async fn create_tenant(&self, tenant: &Tenant) -> Answer<()> {
+        let tenant = tenant.clone();
+        self.across(Access::Write, Scope::Keys, |mut tx| {
+            Box::pin(async move { tenants::create(&mut tx, &tenant).await })
+        })
+        .await
+    }
+
+    async fn find_tenant(&self, name: &str) -> Answer<Option<Tenant>> {
+        let name = name.to_owned();
+        self.across(Access::Read, Scope::Keys, |mut tx| Box::pin(async move { tenants::find(&mut tx, &name).await }))
+            .await
+    }
+
+    async fn create_key(&self, key: &KeyRecord) -> Answer<()> {
+        let key = key.clone();
+        self.across(Access::Write, Scope::Keys, |mut tx| {
+            Box::pin(async move { tenants::create_key(&mut tx, &key).await })
+        })
+        .await
+    }
+
+    async fn list_keys(&self, tenant: TenantId) -> Answer<Vec<KeyRecord>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { tenants::list_keys(&mut tx).await })).await
+    }
+
+    async fn end_key(&self, tenant: TenantId, id: KeyId, at: Timestamp) -> Answer<bool> {
+        self.change(tenant, move |mut tx| Box::pin(async move { tenants::end_key(&mut tx, id, at).await })).await
+    }
+
+    async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Answer<bool> {
+        self.change(tenant, move |mut tx| Box::pin(async move { tenants::delete_key(&mut tx, id).await })).await
+    }
+
+    async fn find_key(&self, id: KeyId) -> Answer<Option<KeyRecord>> {
+        self.across(Access::Read, Scope::Keys, move |mut tx| {
+            Box::pin(async move { tenants::find_key(&mut tx, id).await })
+        })
+        .await
+    }
+
     async fn put_usage(&self, tenant: TenantId, day: i64, process: &str, total: Usage) -> Answer<()> {
         let process = process.to_owned();
         self.change(tenant, move |mut tx| Box::pin(async move { put_usage(&mut tx, day, &process, total).await })).await

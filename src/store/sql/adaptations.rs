@@ -7,6 +7,7 @@ use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
 use super::{outbox, queue, tasks};
 use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Promotion, TaskId, TenantId};
+use crate::faults::{self, Site};
 use crate::store::{Page, StoreError};
 
 /// False if there is no such task. The limit is of the whole queue, and calls that come at one moment may pass it
@@ -45,6 +46,7 @@ pub(super) async fn submit(
     .bind(place)
     .execute(&mut *tx)
     .await?;
+    faults::pass(Site::Submitted).await?;
     Ok(true)
 }
 

@@ -6,6 +6,7 @@ use sqlx::any::AnyRow;
 use super::row::{Fields, json, number};
 use super::tx::TenantTx;
 use crate::domain::{Adapter, AdapterBlob, AdapterId, AdapterOrigin, TaskId};
+use crate::faults::{self, Site};
 use crate::store::StoreError;
 
 /// Everything but the bytes.
@@ -103,6 +104,7 @@ pub(super) async fn load(tx: &mut TenantTx<'_>, id: AdapterId) -> Result<Option<
         .fetch_optional(&mut **tx)
         .await?;
     let Some(row) = row else { return Ok(None) };
+    faults::pass(Site::Loaded).await?;
     let fields = Fields { table: "adapters", row: &row };
     let (size, bytes): (usize, Vec<u8>) = (fields.number("size_bytes")?, fields.get("bytes")?);
     if bytes.len() != size {

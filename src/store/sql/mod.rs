@@ -17,6 +17,7 @@ mod deliveries;
 mod dialect;
 mod erasures;
 mod events;
+mod jobs;
 mod monitors;
 mod outbox;
 mod page;
@@ -49,6 +50,7 @@ use self::tx::{Scope, SystemTx, TenantTx};
 use super::StoreError;
 use crate::config::StoreConfig;
 use crate::domain::TenantId;
+use crate::faults::{self, Site};
 
 /// A database that is open.
 #[derive(Clone, Debug)]
@@ -191,11 +193,15 @@ impl SqlStore {
         let begin = AssertSqlSafe((self.dialect.begin)(access, scope));
         let longest = self.longest;
         let work = async move {
+            faults::pass(Site::Acquire).await?;
             let mut connection = pool.acquire().await?;
             let whole = async {
                 let mut transaction = connection.begin_with(begin).await?;
+                faults::pass(Site::Begin).await?;
                 let result = body(&mut transaction).await?; // on failure the drop rolls back
+                faults::pass(Site::Commit).await?;
                 transaction.commit().await?;
+                faults::pass(Site::Committed).await?;
                 Ok(result)
             };
             if let Ok(result) = timeout(longest, whole).await {

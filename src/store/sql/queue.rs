@@ -16,6 +16,7 @@ use crate::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, Promotion, Task, TaskId, TenantId,
     Timestamp,
 };
+use crate::faults::{self, Site};
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
 
 /// Most jobs whose worker was lost that one claim looks at; the next claims look at the rest.
@@ -43,6 +44,7 @@ pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -
         .bind(place)
         .execute(&mut *tx)
         .await?;
+    faults::pass(Site::Claimed).await?;
     let mut tx = tx.enter(tenant).await?;
     let Some(adaptation) = adaptations::find(&mut tx, id).await? else { return Ok(None) };
     let news = News::Status { status: adaptation.status, attempt: adaptation.attempt };
@@ -176,6 +178,7 @@ pub(super) async fn complete(
     if !is_ours {
         return Ok(None);
     }
+    faults::pass(Site::Unannounced).await?;
     outbox::add(tx, &id.to_string()).await?;
     adaptations::find(tx, id).await
 }
@@ -254,11 +257,13 @@ async fn succeed(
     if !end(tx, held, AdaptationStatus::Succeeded, now, None).await? {
         return Ok(false);
     }
+    faults::pass(Site::Ended).await?;
     let known = adapters::find_from(tx, held.task, &adapter.origin()).await?;
     let version = known.unwrap_or_else(|| task.latest_version.unwrap_or(0) + 1);
     if known.is_none() {
         let adapter = Adapter { task: held.task, version, ..adapter };
         adapters::insert(tx, &adapter, blob).await?;
+        faults::pass(Site::Stored).await?;
         task.latest_version = Some(version);
     }
     leave(tx, held, task, version, known.is_none(), now).await

@@ -6,18 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::dialect::Access;
-use super::tx::Scope;
-use super::{
-    SqlStore, adaptations, adapters, events, outbox, predictions, promotions, queue, requests, support, tasks, tenants,
-};
+use super::{SqlStore, adapters, predictions, promotions, requests, support, tasks};
 use crate::domain::{
-    Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, AdapterId,
-    AdapterOrigin, Example, KeyId, KeyRecord, LabelCount, PredictionId, Promotion, RequestKey, Reservation,
-    SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, Tenant, TenantId,
+    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, LabelCount, PredictionId, Promotion, RequestKey,
+    Reservation, SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId,
     Timestamp,
 };
-use crate::store::{Added, Answering, Claim, Completion, EndNotice, Hint, Page, RequestTimes, Store, StoreError};
+use crate::store::{Added, Answering, Hint, Page, RequestTimes, Store, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -33,47 +28,6 @@ impl Store for SqlStore {
 
     async fn now(&self) -> Answer<Timestamp> {
         self.dialect.now(&mut *self.reader.acquire().await?).await
-    }
-
-    async fn create_tenant(&self, tenant: &Tenant) -> Answer<()> {
-        let tenant = tenant.clone();
-        self.across(Access::Write, Scope::Keys, |mut tx| {
-            Box::pin(async move { tenants::create(&mut tx, &tenant).await })
-        })
-        .await
-    }
-
-    async fn find_tenant(&self, name: &str) -> Answer<Option<Tenant>> {
-        let name = name.to_owned();
-        self.across(Access::Read, Scope::Keys, |mut tx| Box::pin(async move { tenants::find(&mut tx, &name).await }))
-            .await
-    }
-
-    async fn create_key(&self, key: &KeyRecord) -> Answer<()> {
-        let key = key.clone();
-        self.across(Access::Write, Scope::Keys, |mut tx| {
-            Box::pin(async move { tenants::create_key(&mut tx, &key).await })
-        })
-        .await
-    }
-
-    async fn list_keys(&self, tenant: TenantId) -> Answer<Vec<KeyRecord>> {
-        self.look(tenant, move |mut tx| Box::pin(async move { tenants::list_keys(&mut tx).await })).await
-    }
-
-    async fn end_key(&self, tenant: TenantId, id: KeyId, at: Timestamp) -> Answer<bool> {
-        self.change(tenant, move |mut tx| Box::pin(async move { tenants::end_key(&mut tx, id, at).await })).await
-    }
-
-    async fn delete_key(&self, tenant: TenantId, id: KeyId) -> Answer<bool> {
-        self.change(tenant, move |mut tx| Box::pin(async move { tenants::delete_key(&mut tx, id).await })).await
-    }
-
-    async fn find_key(&self, id: KeyId) -> Answer<Option<KeyRecord>> {
-        self.across(Access::Read, Scope::Keys, move |mut tx| {
-            Box::pin(async move { tenants::find_key(&mut tx, id).await })
-        })
-        .await
     }
 
     async fn create_task(&self, tenant: TenantId, task: &Task, support: &[Support], max_tasks: usize) -> Answer<Added> {
@@ -178,91 +132,6 @@ impl Store for SqlStore {
             .await
     }
 
-    async fn submit_adaptation(&self, tenant: TenantId, adaptation: &Adaptation, max_queued: usize) -> Answer<bool> {
-        let adaptation = adaptation.clone();
-        self.across(Access::Write, Scope::Queue, move |tx| {
-            Box::pin(async move { adaptations::submit(tx, tenant, &adaptation, max_queued).await })
-        })
-        .await
-    }
-
-    async fn find_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Adaptation>> {
-        self.look(tenant, move |mut tx| Box::pin(async move { adaptations::find(&mut tx, id).await })).await
-    }
-
-    async fn list_adaptations(
-        &self,
-        tenant: TenantId,
-        task: Option<TaskId>,
-        status: Option<AdaptationStatus>,
-        page: Page<AdaptationId>,
-    ) -> Answer<Vec<Adaptation>> {
-        self.look(tenant, move |mut tx| Box::pin(async move { adaptations::list(&mut tx, task, status, page).await }))
-            .await
-    }
-
-    async fn list_events(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Vec<AdaptationEvent>>> {
-        self.look(tenant, move |mut tx| {
-            Box::pin(async move {
-                // The row first: what was noted before it ended is there when its end is seen.
-                let Some(adaptation) = adaptations::find(&mut tx, id).await? else { return Ok(None) };
-                let between = events::list(&mut tx, id).await?;
-                Ok(Some(AdaptationEvent::history(&adaptation, between)))
-            })
-        })
-        .await
-    }
-
-    async fn count_ahead(&self, tenant: TenantId, adaptation: &Adaptation) -> Answer<usize> {
-        let adaptation = adaptation.clone();
-        self.look(tenant, move |mut tx| Box::pin(async move { adaptations::count_ahead(&mut tx, &adaptation).await }))
-            .await
-    }
-
-    async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Answer<Option<Adaptation>> {
-        self.change(tenant, move |mut tx| Box::pin(async move { adaptations::cancel(&mut tx, id).await })).await
-    }
-
-    async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Answer<Option<Claim>> {
-        let worker = worker.to_owned();
-        // A claim that nobody knows of holds its job for a whole lease.
-        self.across_to_the_end(Access::Write, Scope::Queue, move |tx| {
-            Box::pin(async move { queue::claim(tx, &worker, lease).await })
-        })
-        .await
-    }
-
-    async fn renew_lease(&self, tenant: TenantId, id: AdaptationId, attempt: u32, lease: Duration) -> Answer<bool> {
-        self.change(tenant, move |mut tx| Box::pin(async move { queue::renew(&mut tx, id, attempt, lease).await }))
-            .await
-    }
-
-    async fn note_phase(
-        &self,
-        tenant: TenantId,
-        id: AdaptationId,
-        attempt: u32,
-        phase: AdaptationPhase,
-    ) -> Answer<bool> {
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move { events::note_phase(&mut tx, id, attempt, phase).await })
-        })
-        .await
-    }
-
-    async fn complete_adaptation(
-        &self,
-        tenant: TenantId,
-        id: AdaptationId,
-        attempt: u32,
-        completion: Completion,
-    ) -> Answer<Option<Adaptation>> {
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move { queue::complete(&mut tx, id, attempt, completion).await })
-        })
-        .await
-    }
-
     async fn find_adapter_from(&self, tenant: TenantId, task: TaskId, origin: &AdapterOrigin) -> Answer<Option<u32>> {
         let origin = origin.clone();
         self.look(tenant, move |mut tx| Box::pin(async move { adapters::find_from(&mut tx, task, &origin).await }))
@@ -280,32 +149,6 @@ impl Store for SqlStore {
         let (adapter, blob) = (adapter.clone(), blob.clone());
         self.change(tenant, move |mut tx| {
             Box::pin(async move { promotions::import(&mut tx, adapter, &blob, promote, now).await })
-        })
-        .await
-    }
-
-    async fn list_failed(&self, limit: usize) -> Answer<Vec<(TenantId, Adaptation)>> {
-        self.across(Access::Read, Scope::Queue, move |mut tx| {
-            Box::pin(async move { queue::failed(&mut tx, limit).await })
-        })
-        .await
-    }
-
-    async fn requeue_adaptation(&self, id: AdaptationId) -> Answer<Option<(TenantId, Adaptation)>> {
-        self.across(Access::Write, Scope::Queue, move |tx| Box::pin(queue::requeue(tx, id))).await
-    }
-
-    async fn take_notices(&self, limit: usize, lease: Duration) -> Answer<Vec<EndNotice>> {
-        self.across(Access::Write, Scope::Queue, move |mut tx| {
-            Box::pin(async move { outbox::take(&mut tx, limit, lease).await })
-        })
-        .await
-    }
-
-    async fn settle_notices(&self, numbers: &[i64]) -> Answer<()> {
-        let numbers = numbers.to_vec();
-        self.across(Access::Write, Scope::Queue, move |mut tx| {
-            Box::pin(async move { outbox::settle(&mut tx, &numbers).await })
         })
         .await
     }

@@ -175,6 +175,12 @@ impl TestApp {
         sqlx::query(statement).execute(&mut database).await.unwrap();
     }
 
+    /// What a statement counts beside the application.
+    pub async fn count(&self, statement: &'static str) -> i64 {
+        let mut database = AnyConnection::connect(&self.database_url).await.unwrap();
+        sqlx::query_scalar(statement).fetch_one(&mut database).await.unwrap()
+    }
+
     /// A request by `anna`.
     pub fn call(&self, method: &str, path: &str) -> Call<'_> {
         let (method, path) = (method.to_owned(), path.to_owned());

@@ -12,6 +12,7 @@ mod contract;
 mod crowd;
 mod events;
 mod examples;
+mod faults;
 mod feedback;
 mod idempotency;
 mod life;

@@ -18,11 +18,11 @@ use super::samples::each;
 
 /// What a receiver got.
 #[derive(Clone)]
-struct Got {
-    id: String,
+pub struct Got {
+    pub id: String,
     timestamp: i64,
     signatures: Vec<String>,
-    body: String,
+    pub body: String,
 }
 
 impl Got {
@@ -38,14 +38,14 @@ impl Got {
 
 /// A receiver, which answers with the statuses that it was given and then with 200.
 #[derive(Clone, Default)]
-struct Receiver {
+pub struct Receiver {
     answers: Arc<Mutex<VecDeque<u16>>>,
-    got: Arc<Mutex<Vec<Got>>>,
-    url: String,
+    pub got: Arc<Mutex<Vec<Got>>>,
+    pub url: String,
 }
 
 impl Receiver {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let receiver = Self { url, ..Self::default() };
