@@ -20,6 +20,8 @@ pub mod courier;
 pub mod domain;
 pub mod engine;
 pub mod faults;
+#[cfg(test)]
+mod fuzz;
 pub mod http;
 pub mod meta;
 pub mod nn;

@@ -8,6 +8,8 @@
 //! that none outlives its check).
 
 pub mod address;
+#[cfg(test)]
+mod fuzz;
 mod place;
 
 use std::io;

@@ -16,6 +16,8 @@ mod cost;
 mod encoder;
 mod evaluation;
 mod event;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod input;
 mod invalid;

@@ -101,6 +101,7 @@ mod tests {
     };
     use crate::engine::Origin;
     use crate::engine::plan::Shape;
+    use crate::fuzz::hammer;
     use crate::meta::Model;
     use crate::meta::model::Architecture;
 
@@ -196,6 +197,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// An adapter that comes from outside is refused, or answers with numbers.
+    #[test]
+    fn adapters_as_strangers_write_them() {
+        let base = &bases()[2];
+        let rng = &mut ChaCha8Rng::seed_from_u64(3);
+        let made = run(base, base.split.as_ref().unwrap(), &[adapting(rng, base, [2, 1, 0, 1])]).remove(0).unwrap();
+        let query = rows(rng, base, 2);
+
+        hammer("adapters", &[made.adapted.unwrap().blob.bytes()], |bytes| {
+            if let Ok(tensors) = base.open(&AdapterBlob::new(bytes.to_vec()))
+                && let Ok(outputs) = predict(&base.model, &tensors, &query)
+            {
+                assert!(outputs.values.iter().all(|value| value.is_finite()));
+            }
+        });
     }
 
     #[test]

@@ -100,7 +100,7 @@ where
 }
 
 /// A body that is parsed, if that takes no more memory than a body may.
-fn weighed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+pub fn weighed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     if bytes.len() > PARSED_AT_ONCE {
         weight::check(bytes)?;
     }

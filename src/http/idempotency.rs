@@ -134,7 +134,7 @@ impl Once {
 }
 
 /// The key: a structured field string (quoted), or the bare text.
-fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+pub fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let malformed = || {
         let detail = format!("a key has 1 to {LONGEST_KEY} printable ASCII characters");

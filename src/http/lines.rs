@@ -80,7 +80,10 @@ impl Lines {
 mod tests {
     use std::time::{Duration, Instant};
 
+    use futures_util::FutureExt;
+
     use super::*;
+    use crate::fuzz::hammer;
 
     const LIMITS: Limits = Limits { line: 1_000, whole: 1 << 30, blank: 10 };
 
@@ -105,6 +108,27 @@ mod tests {
         let problem = all(Body::from("\n".repeat(11))).await.unwrap_err();
 
         assert_eq!(problem.code(), "malformed_upload");
+    }
+
+    /// Whatever comes in whatever pieces, lines are what lies between two ends of them.
+    #[test]
+    fn lines_of_anything_are_whole() {
+        let samples: [&[u8]; 2] = [b"one\ntwo\r\n\n three", b"\n\n\xff\n"];
+
+        hammer("pieces", &samples, |bytes| {
+            let pieces: Vec<_> =
+                bytes.chunks(1 + bytes.len() % 7).map(|piece| Ok::<_, std::io::Error>(piece.to_vec())).collect();
+            let mut lines =
+                Lines::new(Body::from_stream(futures_util::stream::iter(pieces)), Limits { line: 1 << 20, ..LIMITS });
+            let mut expected = bytes.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+            loop {
+                match lines.next().now_or_never().expect("the body is there already") {
+                    Ok(Some(line)) => assert_eq!(line.strip_suffix(b"\n").unwrap_or(&line), expected.next().unwrap()),
+                    Ok(None) => break assert_eq!(expected.next(), None),
+                    Err(_) => break, // too many blank lines
+                }
+            }
+        });
     }
 
     /// Were the rest moved for each line, this would be half a terabyte.

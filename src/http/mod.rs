@@ -13,6 +13,8 @@ mod deed;
 mod events;
 mod export;
 mod extract;
+#[cfg(test)]
+mod fuzz;
 mod idempotency;
 mod lines;
 mod listen;

@@ -300,3 +300,61 @@ async fn next_file(form: &mut Multipart) -> Result<Option<(usize, Read)>, Proble
     let example = GivenExample { label: Some(label), ..GivenExample::of(input) };
     Ok(Some((length, Ok(example))))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::fuzz::hammer;
+
+    #[test]
+    fn lines_as_strangers_write_them() {
+        let samples: [&[u8]; 3] = [
+            br#"{"input": [0.0, 0.1], "label": "low", "external_id": "a", "weight": 2}"#,
+            br#"{"input": {"tokens": ["Ann"]}, "spans": [{"start": 0, "end": 3, "label": "x"}]}"#,
+            br#"{"text": "a card", "value": 1.5}"#,
+        ];
+
+        hammer("lines", &samples, |bytes| drop(line_example(bytes)));
+    }
+
+    #[test]
+    fn rows_as_strangers_write_them() {
+        let samples: [&[u8]; 3] = [
+            b"label,x,y\nlow,0.5,-1e3\nhigh,5,5\n",
+            b"input,label,external_id\n\"[1, 2]\",a,7\n\"say \"\"hi\"\"\",b,8\n",
+            b"\xef\xbb\xbfvalue , text\r\n1.5,two words\r\n,\r\n",
+        ];
+
+        hammer("rows", &samples, |bytes| {
+            let body = std::io::Cursor::new(Bytes::copy_from_slice(bytes));
+            let mut rows = csv::ReaderBuilder::new().flexible(true).from_reader(body);
+            if rows.headers().is_ok_and(|header| check_header(header).is_ok()) {
+                while let Ok(Some((length, _))) = next_row(&mut rows) {
+                    assert!(length <= bytes.len());
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn forms_as_strangers_write_them() {
+        let file = "--b\r\nContent-Disposition: form-data; name=\"cat\"; filename=\"a.png\"\r\n\
+                    Content-Type: image/png\r\n\r\nPNG\r\n--b\r\nContent-Disposition: form-data; name=dog\r\n\r\n\
+                    text\r\n--b--\r\n";
+
+        hammer("forms", &[file.as_bytes()], |bytes| {
+            let request = Request::builder().header(header::CONTENT_TYPE, "multipart/form-data; boundary=b");
+            let request = request.body(Body::from(bytes.to_vec())).unwrap();
+            let read = async {
+                let mut form = Multipart::from_request(request, &()).await.unwrap();
+                while let Ok(Some((length, _))) = next_file(&mut form).await {
+                    assert!(length <= bytes.len());
+                }
+            };
+            read.now_or_never().expect("the body is there already");
+        });
+    }
+}

@@ -12,6 +12,8 @@
 
 pub mod bridge;
 pub mod checkpoint;
+#[cfg(test)]
+mod fuzz;
 pub mod grad;
 pub mod init;
 pub mod loss;

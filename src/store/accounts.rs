@@ -37,7 +37,8 @@ pub trait AccountStore {
     /// The key of that public half.
     async fn find_key(&self, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Says what a tenant had of one process on a day, all in all: said twice, it counts once. `day` counts from 1970.
+    /// Says what a tenant had of one process on a day, all in all: said twice, it counts once. `day` counts from 1970. Days
+    /// that were over a week before the tenant's last are closed: nothing is added to them.
     async fn put_usage(&self, tenant: TenantId, day: i64, process: &str, total: Usage) -> Result<(), StoreError>;
     /// Usage of all processes from one day to another, both included, oldest first; days without any are left out.
     async fn list_usage(&self, tenant: TenantId, from: i64, to: i64) -> Result<Vec<(i64, Usage)>, StoreError>;

@@ -43,7 +43,7 @@ const STREAM_RETRY: Duration = Duration::from_secs(10);
 /// How to adapt, and what to do with the adapter.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct CreateAdaptationBody {
+pub(super) struct CreateAdaptationBody {
     /// Inner steps, for base models that adapt by gradient steps.
     inner_steps: Option<u32>,
     /// Seed of whatever the inner loop draws.

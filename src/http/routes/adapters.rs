@@ -194,7 +194,7 @@ async fn verify_adapter(
 /// An adapter that was made elsewhere.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ImportAdapterBody {
+pub(super) struct ImportAdapterBody {
     /// The safetensors file that `GET …/weights` gives, in base64.
     weights: String,
     /// Labels in the order of its outputs, all of them the task's; none for regression.

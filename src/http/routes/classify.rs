@@ -25,7 +25,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// Texts to classify, and labelled ones to learn from.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ClassifyBody {
+pub(super) struct ClassifyBody {
     /// What to classify.
     #[schema(min_items = 1)]
     inputs: Vec<String>,

@@ -23,7 +23,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// Labelled examples to be judged by.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EvaluateBody {
+pub(super) struct EvaluateBody {
     /// The examples. They are not kept.
     #[serde(deserialize_with = "object::each")]
     #[schema(min_items = 1)]
@@ -144,7 +144,7 @@ async fn evaluate(
 /// What would have been right.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct FeedbackBody {
+pub(super) struct FeedbackBody {
     /// Id of a prediction that was made with `store`.
     #[schema(value_type = String, example = "pred_0123456789abcdefghjkmnpqrs")]
     prediction_id: PredictionId,

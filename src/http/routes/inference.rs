@@ -188,7 +188,7 @@ async fn inference_model_version_ready(
 
 /// Tensors in. What the protocol has and this server has no use for (`parameters`) is taken and left aside.
 #[derive(Debug, Deserialize, ToSchema)]
-struct InferBody {
+pub(super) struct InferBody {
     /// Comes back.
     id: Option<String>,
     /// One tensor, `query`.

@@ -190,7 +190,7 @@ async fn list_audit(
 /// What to erase.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(tag = "scope", rename_all = "snake_case", deny_unknown_fields)]
-enum EraseBody {
+pub(super) enum EraseBody {
     /// An example, and every adapter that may have been made with it; what is left is adapted again.
     Example {
         /// Its task.

@@ -14,6 +14,8 @@ mod classify;
 mod docs;
 mod document;
 mod feedback;
+#[cfg(test)]
+mod fuzz;
 mod health;
 mod inference;
 pub mod keys;

@@ -26,7 +26,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// A monitor to make.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateMonitorBody {
+pub(super) struct CreateMonitorBody {
     /// A name for people; the label by default.
     name: Option<String>,
     /// The label whose share is looked at: one of the task's.
@@ -63,7 +63,7 @@ const fn default_window() -> usize {
 /// Changes to a monitor. Whatever else than its name changes, it begins anew.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateMonitorBody {
+pub(super) struct UpdateMonitorBody {
     /// A new name.
     name: Option<String>,
     /// Another usual share.

@@ -25,7 +25,7 @@ const DEGRADED: HeaderName = HeaderName::from_static("x-degraded");
 /// What to predict.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct PredictBody {
+pub(super) struct PredictBody {
     /// Inputs.
     #[schema(value_type = Vec<InputDoc>, min_items = 1)]
     query: Vec<Input>,
@@ -94,7 +94,7 @@ async fn predict(
 /// A support set and a query in one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct AdaptPredictBody {
+pub(super) struct AdaptPredictBody {
     /// The base model's name.
     #[schema(example = "omniglot")]
     base_model: String,
@@ -179,7 +179,7 @@ impl From<AdaptPredicted> for AdaptPredictedBody {
 /// A query to several versions.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CompareBody {
+pub(super) struct CompareBody {
     /// The versions, 2 to 8.
     #[schema(min_items = 2, max_items = 8)]
     versions: Vec<u32>,

@@ -21,7 +21,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// What to look for.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SearchBody {
+pub(super) struct SearchBody {
     /// What it should be like: an input, as for `predict`.
     #[schema(value_type = InputDoc)]
     query: Input,

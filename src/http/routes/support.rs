@@ -36,7 +36,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// Examples to add.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct AddSupportBody {
+pub(super) struct AddSupportBody {
     /// Labelled inputs. All of them are added, or none.
     #[serde(default, deserialize_with = "object::each")]
     examples: Vec<ExampleBody>,
@@ -311,7 +311,7 @@ fn tagged(support: Support) -> Response {
 /// Changes to an example. Its input stays: another input is another example.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateSupportBody {
+pub(super) struct UpdateSupportBody {
     /// Another class.
     #[schema(example = "refund")]
     label: Option<String>,

@@ -28,7 +28,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// A task to make.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateTaskBody {
+pub(super) struct CreateTaskBody {
     /// A name for people.
     #[schema(example = "part marks")]
     name: String,
@@ -57,7 +57,7 @@ struct CreateTaskBody {
 /// Changes to a task.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateTaskBody {
+pub(super) struct UpdateTaskBody {
     /// A new name.
     name: Option<String>,
     /// New metadata, whole.

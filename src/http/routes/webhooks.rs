@@ -31,7 +31,7 @@ pub fn router() -> OpenApiRouter<AppState> {
 /// A webhook to make.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateWebhookBody {
+pub(super) struct CreateWebhookBody {
     /// Where messages go: https, at a public address, on port 443 or 8443.
     #[schema(example = "https://example.com/imprint", max_length = 2048)]
     url: String,
@@ -44,7 +44,7 @@ struct CreateWebhookBody {
 /// Changes to a webhook.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateWebhookBody {
+pub(super) struct UpdateWebhookBody {
     /// Another place.
     url: Option<String>,
     /// Other topics, whole.
@@ -229,7 +229,7 @@ async fn delete_webhook(
 /// How to rotate a secret.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
-struct RotateWebhookBody {
+pub(super) struct RotateWebhookBody {
     /// How long messages are signed with the old secret as well, in seconds: a day by default, at most 30.
     #[schema(default = 86_400, maximum = 2_592_000)]
     overlap_s: u32,

@@ -9,6 +9,8 @@
 
 mod bert;
 pub mod corpus;
+#[cfg(test)]
+mod fuzz;
 mod tokens;
 pub mod tune;
 mod tuning;

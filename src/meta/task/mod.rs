@@ -10,6 +10,8 @@ mod affine;
 mod classes;
 mod coloured;
 mod curves;
+#[cfg(test)]
+mod fuzz;
 mod glyphs;
 mod idx;
 mod mat;

@@ -1,7 +1,10 @@
 //! Tenants, their keys, usage, audit.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use sqlx::any::AnyRow;
+use tracing::warn;
 
 use super::dialect::Access;
 use super::page::Bounds;
@@ -154,7 +157,51 @@ fn seed(fields: &Fields<'_>) -> Answer<[u8; 32]> {
     Ok(seed)
 }
 
+/// Days before a tenant's last one on which each process has a row of its own. It must be longer than a process goes without
+/// its database: what it says of a day later than that is not counted.
+const OPEN_DAYS: i64 = 7;
+
+/// The process that rows of closed days belong to.
+const ALL_PROCESSES: &str = "";
+
 async fn put_usage(tx: &mut TenantTx<'_>, day: i64, process: &str, usage: Usage) -> Answer<()> {
+    let last: Option<i64> = sqlx::query_scalar("SELECT MAX(day) FROM usage WHERE tenant_id = $1")
+        .bind(tx.tenant())
+        .fetch_one(&mut **tx)
+        .await?;
+    match last {
+        Some(last) if day < last - OPEN_DAYS => {
+            warn!(day, process, ?usage, "usage of a day that is closed is not counted");
+            return Ok(());
+        }
+        Some(last) if day > last => close_days(tx, day - OPEN_DAYS).await?,
+        _ => {}
+    }
+    set_usage(tx, day, process, usage).await
+}
+
+/// Makes one row a day of all that is before a day.
+async fn close_days(tx: &mut TenantTx<'_>, before: i64) -> Answer<()> {
+    let rows = sqlx::query("DELETE FROM usage WHERE tenant_id = $1 AND day < $2 AND process <> $3 RETURNING *")
+        .bind(tx.tenant())
+        .bind(before)
+        .bind(ALL_PROCESSES)
+        .fetch_all(&mut **tx)
+        .await?;
+    let mut days: BTreeMap<i64, Usage> = BTreeMap::new();
+    for row in &rows {
+        let (day, had) = usage(row)?;
+        days.entry(day).or_default().add(had);
+    }
+    for (day, had) in days {
+        let mut all = list_usage(tx, day, day).await?.first().map(|(_, before)| *before).unwrap_or_default();
+        all.add(had);
+        set_usage(tx, day, ALL_PROCESSES, all).await?;
+    }
+    Ok(())
+}
+
+async fn set_usage(tx: &mut TenantTx<'_>, day: i64, process: &str, usage: Usage) -> Answer<()> {
     sqlx::query(
         "INSERT INTO usage (tenant_id, day, process, requests, predictions, adaptations, compute_ms) \
          VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (tenant_id, day, process) DO UPDATE SET \
@@ -184,17 +231,18 @@ async fn list_usage(tx: &mut TenantTx<'_>, from: i64, to: i64) -> Answer<Vec<(i6
     .bind(to)
     .fetch_all(&mut **tx)
     .await?;
-    let usage = |row: &AnyRow| {
-        let fields = Fields { table: "usage", row };
-        let usage = Usage {
-            requests: fields.number("requests")?,
-            predictions: fields.number("predictions")?,
-            adaptations: fields.number("adaptations")?,
-            compute_ms: fields.number("compute_ms")?,
-        };
-        Ok((fields.get("day")?, usage))
-    };
     rows.iter().map(usage).collect()
+}
+
+fn usage(row: &AnyRow) -> Answer<(i64, Usage)> {
+    let fields = Fields { table: "usage", row };
+    let usage = Usage {
+        requests: fields.number("requests")?,
+        predictions: fields.number("predictions")?,
+        adaptations: fields.number("adaptations")?,
+        compute_ms: fields.number("compute_ms")?,
+    };
+    Ok((fields.get("day")?, usage))
 }
 
 async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {

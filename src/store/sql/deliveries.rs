@@ -22,6 +22,9 @@ const KEPT_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// Most deliveries of one tenant that are under way at a time, so that one with slow receivers leaves places to others.
 const PLACES_OF_A_TENANT: i64 = 4;
 
+/// When what waits for a webhook that is off is due: never, so that no claim walks over it.
+const SHELVED: i64 = i64::MAX;
+
 /// The status by which the other side says that it wants nothing any more.
 const GONE: u16 = 410;
 
@@ -161,6 +164,9 @@ pub(super) async fn note(tx: &mut TenantTx<'_>, parcel: &Parcel, attempted: &Att
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+    if let Next::Again(_) = attempted.next {
+        shelve(tx, parcel.webhook).await?; // it may have been switched off meanwhile
+    }
     if attempted.answered == Some(GONE) {
         webhooks::disable(tx, parcel.webhook, "the receiver answered 410 Gone").await?;
     } else if attempted.next == Next::Dead && !took_any_since(tx, parcel).await? {
@@ -168,6 +174,34 @@ pub(super) async fn note(tx: &mut TenantTx<'_>, parcel: &Parcel, attempted: &Att
     }
     forget(tx, now).await?;
     Ok(true)
+}
+
+/// Puts aside what waits for a webhook, if it is off. Tests go out all the same.
+pub(super) async fn shelve(tx: &mut TenantTx<'_>, webhook: WebhookId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE deliveries SET next_at = $3 WHERE tenant_id = $1 AND webhook_id = $2 AND status = 'pending' \
+         AND topic <> $4 AND EXISTS (SELECT 1 FROM webhooks AS w WHERE w.tenant_id = $1 AND w.id = $2 AND w.enabled = 0)",
+    )
+    .bind(tx.tenant())
+    .bind(webhook.to_string())
+    .bind(SHELVED)
+    .bind(Topic::Test.name())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Lets what was put aside for a webhook be due at once.
+pub(super) async fn unshelve(tx: &mut TenantTx<'_>, webhook: WebhookId) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE deliveries SET next_at = 0 WHERE tenant_id = $1 AND webhook_id = $2 AND status = 'pending' AND next_at = $3",
+    )
+    .bind(tx.tenant())
+    .bind(webhook.to_string())
+    .bind(SHELVED)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 async fn took_any_since(tx: &mut TenantTx<'_>, parcel: &Parcel) -> Result<bool, StoreError> {
@@ -199,7 +233,32 @@ pub(super) async fn list(
     status: Option<DeliveryStatus>,
     page: Page<MessageId>,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let bounds = Bounds::from(page);
+    let (mut bounds, mut found) = (Bounds::from(page), Vec::new());
+    loop {
+        let rows = part(tx, webhook, status, &bounds).await?;
+        for row in &rows {
+            match delivery(row) {
+                Ok(delivery) => found.push(delivery),
+                // Written by another version, say; it is no reason to hide the others.
+                Err(error @ StoreError::Unreadable { .. }) => error!(%error, "a delivery is left out of a list"),
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(last) = rows.last().filter(|_| rows.len() == page.limit && found.len() < page.limit) else {
+            found.truncate(page.limit);
+            return Ok(found);
+        };
+        let fields = Fields { table: "deliveries", row: last };
+        (bounds.created_at, bounds.id) = (fields.get("created_at")?, fields.get("message_id")?);
+    }
+}
+
+async fn part(
+    tx: &mut TenantTx<'_>,
+    webhook: WebhookId,
+    status: Option<DeliveryStatus>,
+    bounds: &Bounds,
+) -> Result<Vec<AnyRow>, StoreError> {
     let rows = sqlx::query(
         "SELECT * FROM deliveries WHERE tenant_id = $1 AND webhook_id = $2 AND (created_at, message_id) < ($3, $4) \
          AND (status = $5 OR $5 = '') ORDER BY created_at DESC, message_id DESC LIMIT $6",
@@ -207,12 +266,11 @@ pub(super) async fn list(
     .bind(tx.tenant())
     .bind(webhook.to_string())
     .bind(bounds.created_at)
-    .bind(bounds.id)
+    .bind(&bounds.id)
     .bind(status.map_or("", DeliveryStatus::name))
     .bind(bounds.limit)
-    .fetch_all(&mut **tx)
-    .await?;
-    rows.iter().map(delivery).collect()
+    .fetch_all(&mut **tx);
+    Ok(rows.await?)
 }
 
 pub(super) async fn again(
@@ -229,6 +287,7 @@ pub(super) async fn again(
     .bind(message.to_string())
     .execute(&mut **tx)
     .await?;
+    shelve(tx, webhook).await?;
     let row = sqlx::query("SELECT * FROM deliveries WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3")
         .bind(tx.tenant())
         .bind(webhook.to_string())
@@ -258,7 +317,7 @@ fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
         attempt: fields.number("attempt")?,
         answered: fields.number_if_any("answered")?,
         error: fields.get("error")?,
-        next_at: (status == DeliveryStatus::Pending && next_at.millis() > 0).then_some(next_at),
+        next_at: (status == DeliveryStatus::Pending && (1..SHELVED).contains(&next_at.millis())).then_some(next_at),
         finished_at: fields.moment_if_any("finished_at")?,
     })
 }

@@ -140,6 +140,11 @@ async fn update(tx: &mut TenantTx<'_>, id: WebhookId, patch: WebhookPatch) -> Re
         webhook.disabled_reason = None;
     }
     save(tx, &webhook).await?;
+    match patch.is_enabled {
+        Some(true) => deliveries::unshelve(tx, id).await?,
+        Some(false) => deliveries::shelve(tx, id).await?,
+        None => {}
+    }
     Ok(Some(webhook))
 }
 
@@ -200,7 +205,7 @@ pub(super) async fn disable(tx: &mut TenantTx<'_>, id: WebhookId, reason: &str) 
         .bind(reason)
         .execute(&mut **tx)
         .await?;
-    Ok(())
+    deliveries::shelve(tx, id).await
 }
 
 async fn delete(tx: &mut TenantTx<'_>, id: WebhookId) -> Result<bool, StoreError> {

@@ -56,6 +56,7 @@ stories! {
         a_name_is_given_once,
         a_key_is_found_by_its_public_half,
         usage_adds_up_by_day_and_tenants_have_their_own,
+        usage_of_days_that_are_long_over_is_one_row_a_day,
         what_was_done_is_listed_newest_first,
         the_key_for_receipts_is_one,
         tenants_are_listed_for_operators;
@@ -138,7 +139,8 @@ stories! {
         what_is_changed_while_a_webhook_is_switched_off_stays,
         whoever_looks_a_webhook_gets_one_delivery_after_the_other,
         a_tenant_with_slow_receivers_leaves_places_to_others,
-        a_delivery_that_cannot_be_read_holds_up_no_other;
+        a_delivery_that_cannot_be_read_holds_up_no_other,
+        what_waits_for_a_webhook_that_is_off_is_not_walked_over;
     isolation:
         another_tenant_sees_and_changes_nothing;
     model:

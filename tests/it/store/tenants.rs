@@ -57,6 +57,26 @@ pub async fn usage_adds_up_by_day_and_tenants_have_their_own(fixture: &Fixture) 
     assert_eq!(fixture.store.holdings(stranger).await.unwrap(), Holdings::default());
 }
 
+pub async fn usage_of_days_that_are_long_over_is_one_row_a_day(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let some = Usage { requests: 1, predictions: 2, adaptations: 3, compute_ms: 4 };
+    let (days, store) = ([(1, "first"), (1, "second"), (2, "second"), (8, "first"), (8, "second")], &fixture.store);
+    for (day, process) in days {
+        store.put_usage(tenant, day, process, some).await.unwrap();
+    }
+    let before = store.list_usage(tenant, 0, 8).await.unwrap();
+
+    for day in [9, 10] {
+        store.put_usage(tenant, day, "first", some).await.unwrap();
+        store.put_usage(tenant, 1, "second", some).await.unwrap(); // as it said before
+    }
+
+    assert_eq!(store.list_usage(tenant, 0, 8).await.unwrap(), before);
+    let count = "SELECT COUNT(*) FROM usage WHERE day < 8";
+    let rows: i64 = sqlx::query_scalar(count).fetch_one(&mut fixture.raw().await).await.unwrap();
+    assert_eq!(rows, 2);
+}
+
 pub async fn what_was_done_is_listed_newest_first(fixture: &Fixture) {
     let (owner, stranger) = (fixture.tenant("zoo").await, fixture.tenant("museum").await);
     let entry = |path: &str| AuditEntry {

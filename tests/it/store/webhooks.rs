@@ -248,7 +248,9 @@ pub async fn a_tenant_with_slow_receivers_leaves_places_to_others(fixture: &Fixt
 pub async fn a_delivery_that_cannot_be_read_holds_up_no_other(fixture: &Fixture) {
     let tenant = fixture.tenant("zoo").await;
     let store = &fixture.store;
-    store.create_webhook(tenant, &webhook(fixture, &[]), MANY).await.unwrap();
+    let webhook = webhook(fixture, &[]);
+    let made = webhook.id;
+    store.create_webhook(tenant, &webhook, MANY).await.unwrap();
     let (unreadable, told) = (message(fixture, Topic::Test), message(fixture, Topic::Test));
     store.post(tenant, &unreadable, None).await.unwrap();
     let nonsense = "UPDATE deliveries SET topic = 'nonsense'";
@@ -256,4 +258,42 @@ pub async fn a_delivery_that_cannot_be_read_holds_up_no_other(fixture: &Fixture)
     store.post(tenant, &told, None).await.unwrap();
 
     assert_eq!(store.take_delivery(LEASE).await.unwrap().unwrap().message, told);
+    let listed = store.list_deliveries(tenant, made, None, first(1)).await.unwrap();
+    assert_eq!(listed.iter().map(|delivery| &delivery.message).collect::<Vec<_>>(), [&told]);
+    let all = store.list_deliveries(tenant, made, None, first(MANY)).await.unwrap();
+    assert_eq!(all.len(), 1, "the one that cannot be read is left out");
+}
+
+/// However much waits for one that is off, nobody else waits for it.
+pub async fn what_waits_for_a_webhook_that_is_off_is_not_walked_over(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let (off, on, store) = (webhook(fixture, &[]), webhook(fixture, &[]), &fixture.store);
+    for made in [&off, &on] {
+        store.create_webhook(tenant, made, MANY).await.unwrap();
+    }
+    let told = message(fixture, Topic::AdaptationFailed);
+    store.post(tenant, &told, Some(off.id)).await.unwrap();
+    let parcel = store.take_delivery(LEASE).await.unwrap().unwrap();
+    for _ in 0..3 {
+        store.post(tenant, &message(fixture, Topic::AdaptationFailed), Some(off.id)).await.unwrap();
+    }
+    let due = async || -> i64 {
+        let due = "SELECT COUNT(*) FROM deliveries WHERE status = 'pending' AND next_at < 9000000000000000000";
+        sqlx::query_scalar(due).fetch_one(&mut fixture.raw().await).await.unwrap()
+    };
+    let is_enabled = |is_enabled| WebhookPatch { is_enabled: Some(is_enabled), ..WebhookPatch::default() };
+
+    store.update_webhook(tenant, off.id, &is_enabled(false)).await.unwrap().unwrap();
+    assert!(store.note_delivery(&parcel, &FAILED).await.unwrap());
+
+    assert_eq!(due().await, 0);
+    let listed = store.list_deliveries(tenant, off.id, None, first(MANY)).await.unwrap();
+    assert!(listed.len() == 4 && listed.iter().all(|delivery| delivery.next_at.is_none()), "{listed:?}");
+    store.update_webhook(tenant, off.id, &is_enabled(true)).await.unwrap().unwrap();
+    assert_eq!(due().await, 4);
+    let parcel = store.take_delivery(LEASE).await.unwrap().unwrap();
+    store.note_delivery(&parcel, &Attempted { answered: Some(410), ..FAILED }).await.unwrap();
+    assert_eq!(due().await, 0, "one that was switched off by its receiver is off, too");
+    store.redeliver(tenant, off.id, parcel.message.id).await.unwrap().unwrap();
+    assert_eq!(due().await, 0);
 }
