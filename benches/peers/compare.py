@@ -1,6 +1,6 @@
 """Runs Imprint and its peers by turns under the same load and prints medians, and ratios with their least and most.
 
-    cargo build --release
+    cargo build --release && cargo bench --no-run
     .venv/bin/python benches/peers/compare.py [--rounds 5] [--seconds 10] [--clients 64] [--json]
 
 Both sides are driven by `imprint bench`, from the same machine, one at a time. A ratio is taken within a round, between
@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import socket
 import statistics
 import subprocess
@@ -20,11 +21,22 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+HERE = ROOT / "benches/peers"
+CORES = os.cpu_count() or 1
+FASTAPI = [sys.executable, str(HERE / "fastapi_server.py")]
 PEERS = {
-    "fastapi": [],
-    "fastapi, a process a core": ["--processes", "0"],
-    "fastapi, channels last, a process a core": ["--processes", "0", "--channels-last"],
+    "fastapi": FASTAPI,
+    "fastapi, a process a core": [*FASTAPI, "--processes", str(CORES)],
+    "fastapi, channels last, a process a core": [*FASTAPI, "--processes", str(CORES), "--channels-last"],
+    "litserve, a worker a core, batches of 8": [sys.executable, str(HERE / "litserve_server.py")],
 }
+
+
+def sequential_server() -> str | None:
+    """The newest build of `cargo bench --bench sequential_server`."""
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    built = [path for path in target.glob("release/deps/sequential_server-*") if not path.suffix]
+    return str(max(built, key=lambda path: path.stat().st_mtime)) if built else None
 
 
 def free_port() -> int:
@@ -61,9 +73,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--query", type=int, default=5)
+    parser.add_argument("--only", help="peers whose names have this in them")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    cores = str(os.cpu_count() or 1)
+    if sequential := sequential_server():
+        PEERS["axum and tch, one request at a time"] = [sequential]
     model = str(ROOT / "models/omniglot")
     folder = tempfile.TemporaryDirectory()
     servers, ports = {}, {}
@@ -72,11 +86,12 @@ def main() -> None:
         serve = [arguments.imprint, "serve", "--listen", f"127.0.0.1:{ports['imprint']}", "--auth", "open"]
         serve += ["--models", str(ROOT / "models"), "--database-url", f"sqlite:{folder.name}/bench.db", "--log", "warn"]
         servers["imprint"] = subprocess.Popen(serve, stderr=subprocess.DEVNULL)
-        for name, flags in PEERS.items():
+        for name, command in PEERS.items():
+            if arguments.only and arguments.only not in name:
+                continue
             ports[name] = free_port()
-            flags = [cores if flag == "0" else flag for flag in flags]
-            peer = [sys.executable, str(ROOT / "benches/peers/fastapi_server.py"), "--model", model]
-            servers[name] = subprocess.Popen([*peer, "--port", str(ports[name]), *flags])
+            command = [*command, "--model", model, "--port", str(ports[name])]
+            servers[name] = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         for name, port in ports.items():
             wait_for(f"http://127.0.0.1:{port}/v1/base-models/omniglot", servers[name])
         runs = {name: [] for name in ports}
@@ -84,8 +99,11 @@ def main() -> None:
             for name, port in ports.items():
                 runs[name].append(measure(arguments.imprint, port, arguments))
     finally:
-        for server in servers.values():
-            server.terminate()
+        for name, server in servers.items():
+            if name == "imprint":
+                server.terminate()
+            else:
+                os.killpg(server.pid, signal.SIGTERM)  # with the processes that it has started
     for name, results in runs.items():
         rate = statistics.median(result["requests_per_second"] for result in results)
         p50 = statistics.median(result["p50_ms"] for result in results)
