@@ -11,7 +11,7 @@ use super::curve::Curve;
 use super::sources::{SourceFlags, tuning_of};
 use super::tagging::TagEval;
 use super::{CliError, out, plot, served};
-use crate::domain::{BaseModel, Kind, Recipe};
+use crate::domain::{BaseModel, Kind, Precision, Recipe};
 use crate::meta::bundle::{self, Network};
 use crate::meta::eval::Estimate;
 use crate::meta::task::{EpisodeSpec, Split, TaskConfig, TaskDistribution};
@@ -131,8 +131,20 @@ struct Line {
     transductive: Option<Estimate>,
     /// With unlabelled rows, and what they add to the inductive figure.
     self_trained: Option<(Estimate, Estimate)>,
-    served: Option<Estimate>,
+    /// Through a server, and in which numbers that computes features.
+    served: Option<(Estimate, Precision)>,
     seconds: f64,
+}
+
+impl Line {
+    /// Whether a server's figure is the one measured here: to the last digit from a server of the same precision; within
+    /// the interval from one of another.
+    fn is_served_alike(&self) -> bool {
+        self.served.is_none_or(|(served, precision)| match precision {
+            Precision::Float32 => served == self.inductive,
+            Precision::Bfloat16 => (served.mean - self.inductive.mean).abs() <= self.inductive.ci95,
+        })
+    }
 }
 
 impl Eval {
@@ -188,8 +200,7 @@ impl Eval {
         } else {
             self.table(tasks.kind(), &lines);
         }
-        let differs = |line: &&Line| line.served.is_some_and(|served| served != line.inductive);
-        match lines.iter().find(differs) {
+        match lines.iter().find(|line| !line.is_served_alike()) {
             Some(line) => Err(CliError::Usage(format!("{}: the server's figure is another one", line.setting.name()))),
             None => Ok(()),
         }
@@ -258,7 +269,9 @@ impl Eval {
         let served = match &self.server {
             Some(url) => {
                 let server = served::Server::new(url, self.key.as_deref(), &base.manifest.name);
-                Some(server.measure(&measurement(Phase::Serve, false), self.clients, &|done| bar.set_position(done))?)
+                let measurement = measurement(Phase::Serve, false);
+                let figure = server.measure(&measurement, self.clients, &|done| bar.set_position(done))?;
+                Some((figure, server.precision()?))
             }
             None => None,
         };
@@ -284,7 +297,8 @@ impl Eval {
         let shown =
             |estimate: &Option<Estimate>| estimate.map_or_else(|| "-".to_owned(), |figure| figure_text(&figure, kind));
         for line in lines {
-            let served = if self.server.is_some() { shown(&line.served) } else { String::new() };
+            let served =
+                if self.server.is_some() { shown(&line.served.map(|(figure, _)| figure)) } else { String::new() };
             out::line(format!(
                 "{:<18} {:<24} {:<24} {:<24} {:>8} {:>7.1}",
                 line.setting.name(),
@@ -318,7 +332,7 @@ impl Eval {
                     "transductive": line.transductive.as_ref().map(figure),
                     "self_trained": line.self_trained.as_ref().map(|(with, _)| figure(with)),
                     "gain": line.self_trained.as_ref().map(|(_, gain)| figure(gain)),
-                    "served": line.served.as_ref().map(figure),
+                    "served": line.served.as_ref().map(|(served, _)| figure(served)),
                 })
             })
             .collect();

@@ -3,24 +3,30 @@
 use serde_json::{Value, json};
 
 use super::CliError;
-use crate::domain::{InputSchema, Rows, Targets};
+use crate::domain::{InputSchema, Precision, Rows, Targets};
 use crate::meta::eval::Estimate;
 use crate::trainer::{Measurement, in_order};
 
 /// A server that is measured.
 pub struct Server<'a> {
     agent: ureq::Agent,
-    url: String,
+    url: &'a str,
     key: Option<&'a str>,
     base_model: &'a str,
 }
 
 impl<'a> Server<'a> {
     /// The server at `url`, by its base model of that name.
-    pub fn new(url: &str, key: Option<&'a str>, base_model: &'a str) -> Self {
+    pub fn new(url: &'a str, key: Option<&'a str>, base_model: &'a str) -> Self {
         let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build();
-        let url = format!("{}/v1/adapt-predict", url.trim_end_matches('/'));
-        Self { agent: config.new_agent(), url, key, base_model }
+        Self { agent: config.new_agent(), url: url.trim_end_matches('/'), key, base_model }
+    }
+
+    /// In which numbers it computes features.
+    pub fn precision(&self) -> Result<Precision, CliError> {
+        let url = format!("{}/v1/base-models/{}", self.url, self.base_model);
+        let body = answer(&url, self.authorized(self.agent.get(&url)).call())?;
+        serde_json::from_value(body["precision"].clone()).map_err(|error| failed(&url, error))
     }
 
     /// The mean over the same episodes, as many clients send them.
@@ -50,21 +56,29 @@ impl<'a> Server<'a> {
     }
 
     fn post(&self, body: &Value) -> Result<Value, CliError> {
-        let failed = |reason: String| CliError::Usage(format!("{}: {reason}", self.url));
-        let mut request = self.agent.post(&self.url).header("content-type", "application/json");
-        if let Some(key) = self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        let mut response = request.send(body.to_string()).map_err(|error| failed(error.to_string()))?;
-        let text = response
-            .body_mut()
-            .with_config()
-            .limit(1 << 28)
-            .read_to_string()
-            .map_err(|error| failed(error.to_string()))?;
-        let answer: Value = serde_json::from_str(&text).map_err(|error| failed(error.to_string()))?;
-        if response.status().is_success() { Ok(answer) } else { Err(failed(answer["detail"].to_string())) }
+        let url = format!("{}/v1/adapt-predict", self.url);
+        let request = self.authorized(self.agent.post(&url)).header("content-type", "application/json");
+        answer(&url, request.send(body.to_string()))
     }
+
+    fn authorized<B>(&self, request: ureq::RequestBuilder<B>) -> ureq::RequestBuilder<B> {
+        match self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        }
+    }
+}
+
+fn answer(url: &str, response: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, CliError> {
+    let mut response = response.map_err(|error| failed(url, error))?;
+    let text = response.body_mut().with_config().limit(1 << 28).read_to_string();
+    let text = text.map_err(|error| failed(url, error))?;
+    let answer: Value = serde_json::from_str(&text).map_err(|error| failed(url, error))?;
+    if response.status().is_success() { Ok(answer) } else { Err(failed(url, &answer["detail"])) }
+}
+
+fn failed(url: &str, reason: impl std::fmt::Display) -> CliError {
+    CliError::Usage(format!("{url}: {reason}"))
 }
 
 fn inputs<'r>(rows: &'r Rows, schema: &InputSchema) -> impl Iterator<Item = Value> + use<'r> {

@@ -20,6 +20,11 @@ pub struct EngineConfig {
     #[arg(long, env = "IMPRINT_DEVICE", default_value = "auto")]
     pub device: DeviceSetting,
 
+    /// Numbers in which features are computed that all tasks share: auto, float32 or bfloat16. `auto` takes bfloat16 where
+    /// the processor has instructions for it and the backbone gains by it. Replicas of one service want the same.
+    #[arg(long, env = "IMPRINT_PRECISION", default_value = "auto")]
+    pub precision: PrecisionSetting,
+
     /// Threads that own tensors, each with one computation at a time; 0 takes one for each core. A GPU has one.
     #[arg(long, env = "IMPRINT_WORKERS", default_value_t = 0)]
     pub workers: usize,
@@ -57,6 +62,7 @@ impl Default for EngineConfig {
             models: PathBuf::from("models"),
             encoders: PathBuf::from(".imprint/encoders"),
             device: DeviceSetting::Auto,
+            precision: PrecisionSetting::Auto,
             workers: 0,
             engine_queue: 1024,
             engine_queue_per_tenant: 256,
@@ -93,6 +99,17 @@ impl FromStr for DeviceSetting {
             _ => Err(format!("`{text}` is no device: auto, cpu, cuda or cuda:N")),
         }
     }
+}
+
+/// The precision that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PrecisionSetting {
+    /// 16-bit floats where the processor has instructions for them.
+    Auto,
+    /// 32-bit floats.
+    Float32,
+    /// 16-bit floats, or no start.
+    Bfloat16,
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ mod service;
 mod store;
 mod webhooks;
 
-pub use engine::{DeviceSetting, EngineConfig};
+pub use engine::{DeviceSetting, EngineConfig, PrecisionSetting};
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use service::{Auth, ServiceConfig};

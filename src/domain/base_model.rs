@@ -108,3 +108,13 @@ pub struct BaseModel {
     /// SHA-256 over what predictions depend on: θ, backbone, learner and input schema.
     pub sha256: String,
 }
+
+/// Numbers in which features are computed that tasks share. What tasks do not share is in 32-bit floats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    Float32,
+    /// 16-bit floats with the exponents of 32-bit ones; sums have 32 bits.
+    Bfloat16,
+}

@@ -38,7 +38,7 @@ mod webhook;
 pub use account::{AuditEntry, Counted, Erasure, Holdings, Receipt, Usage};
 pub use adaptation::{Adaptation, AdaptationStatus, Failure, Promotion, Recipe};
 pub use adapter::{Adapter, AdapterBlob, AdapterOrigin};
-pub use base_model::{BaseModel, Figure, Limits, Manifest, Provenance};
+pub use base_model::{BaseModel, Figure, Limits, Manifest, Precision, Provenance};
 pub use calibration::{Calibration, TARGET_PRECISION, calibration_error, probabilities};
 pub use clock::{Clock, IdSource, SeededIds, SystemClock, SystemIds, Timestamp};
 pub use cost::{Cost, Size};

@@ -96,9 +96,11 @@ impl Pixels {
     /// Mean over the outermost rows and columns: what the paper under the ink looks like.
     fn border_mean(&self) -> f64 {
         let (mut sum, mut count) = (0.0f64, 0u32);
-        for (index, value) in self.values.iter().enumerate() {
-            let (row, column) = (index / self.width % self.height, index % self.width);
-            if row == 0 || column == 0 || row + 1 == self.height || column + 1 == self.width {
+        for (row, values) in self.values.chunks_exact(self.width.max(1)).enumerate() {
+            let is_outermost = row % self.height == 0 || row % self.height + 1 == self.height;
+            // Of the other rows every last but the first value is skipped.
+            let step = if is_outermost { 1 } else { values.len().saturating_sub(1).max(1) };
+            for value in values.iter().step_by(step) {
                 sum += f64::from(*value);
                 count += 1;
             }
@@ -190,6 +192,17 @@ mod tests {
         assert!(matches!(Pixels::decode(&whole[..whole.len() / 2], [1, 32, 32], limits), Err(Fault::BadImage { .. })));
         assert_eq!(Pixels::decode(b"GIF89a..............", [1, 8, 8], limits), Err(Fault::UnknownImageFormat));
         assert_eq!(Pixels::decode(b"", [1, 8, 8], limits), Err(Fault::UnknownImageFormat));
+    }
+
+    #[test]
+    fn a_border_is_the_outermost_values_each_of_them_once() {
+        for (height, width, mean) in [(3, 3, 4.0), (2, 4, 3.5), (1, 3, 1.0), (4, 1, 1.5), (3, 2, 2.5), (1, 1, 0.0)] {
+            let mut values: Vec<f32> = (0u16..).map(f32::from).take(height * width).collect();
+            if (height, width) == (3, 3) {
+                values[4] = 1000.0; // which is inside
+            }
+            assert_eq!(Pixels::new(1, height, width, values).border_mean(), mean, "{height}×{width}");
+        }
     }
 
     #[test]

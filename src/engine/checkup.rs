@@ -1,6 +1,8 @@
 //! A check of every base model before the first request: it adapts and predicts, the answers are finite, and every worker
 //! gives the same bits.
 
+use std::time::{Duration, Instant};
+
 use tokio::task::JoinSet;
 
 use super::{Adapted, Engine, EngineError, Origin, StartError, TaggedSentence};
@@ -8,6 +10,9 @@ use crate::domain::{
     AdapterBlob, BaseModel, IdSource, Input, Kind, Outputs, Recipe, Rows, Sentence, SupportSet, TaggedSet, Targets,
     TenantId,
 };
+
+/// Adaptations of which the shortest counts.
+const PACES: usize = 10;
 
 /// Examples of each class.
 const SHOTS: usize = 2;
@@ -46,6 +51,30 @@ impl Engine {
 }
 
 impl Engine {
+    /// How long one small adaptation with its answer takes while nothing else is asked: the shortest of several. `None` of a
+    /// tagger, whose adaptations are of another sort.
+    ///
+    /// # Errors
+    /// [`StartError::Unfit`] if the base model cannot.
+    pub async fn pace(&self, base: &BaseModel, ids: &dyn IdSource) -> Result<Option<Duration>, StartError> {
+        if base.manifest.kinds.first() == Some(&Kind::Tagging) {
+            return Ok(None);
+        }
+        let unfit = |reason: String| StartError::Unfit { base: base.manifest.name.clone(), reason };
+        let origin = Origin::interactive(TenantId::fresh(ids));
+        let (support, query) = example(base).map_err(unfit)?;
+        let mut shortest = None;
+        for _ in 0..PACES {
+            let (support, query, recipe) = (support.clone(), query.clone(), Recipe::default());
+            let started = Instant::now();
+            let answer = self.adapt_predict(origin, &base.manifest.name, support, recipe, query).await;
+            answer.map_err(|error| unfit(error.to_string()))?;
+            let took = started.elapsed();
+            shortest = Some(shortest.map_or(took, |shortest: Duration| shortest.min(took)));
+        }
+        Ok(shortest)
+    }
+
     /// The same for a tagger: two steps on one sentence.
     async fn check_tagger(&self, origin: Origin, base: &BaseModel) -> Result<(), String> {
         let sentence = Sentence::read(&Input::Text("Ann met Bob".to_owned()), usize::MAX);

@@ -7,7 +7,7 @@ use tch::Device;
 use super::command::{Answer, Command, Work};
 use super::tagging::Words;
 use super::{Adapted, EngineError, shared};
-use crate::domain::{AdapterBlob, BaseModel, Kind, Outputs, Recipe, Rows, SupportSet};
+use crate::domain::{AdapterBlob, BaseModel, Kind, Outputs, Precision, Recipe, Rows, SupportSet};
 use crate::faults::{self, Planned, Site};
 use crate::meta::bundle::{BundleError, Network};
 use crate::meta::encoder::{Encoder, Tokens};
@@ -30,29 +30,35 @@ pub(super) struct Blueprint {
     theta: Arc<[u8]>,
     /// How many rows its trunk takes at a time without their numbers changing; `None` if no features are shared.
     tiling: Option<Tiling>,
+    /// In which numbers its trunk computes.
+    precision: Precision,
 }
 
 impl Blueprint {
-    pub(super) fn new(base: &BaseModel, network: &Network) -> Result<Self, BundleError> {
+    pub(super) fn new(base: &BaseModel, network: &Network, precision: Precision) -> Result<Self, BundleError> {
         let mismatch = |error: TensorError| BundleError::Mismatch {
             path: base.manifest.name.clone().into(),
             reason: error.to_string(),
         };
-        let (theta, tiling) = match network {
-            Network::Rows(model) => {
-                let tiling = Split::of(model).map(|split| split.trunk.find_tiling()).transpose();
-                (&model.theta, tiling.map_err(mismatch)?)
-            }
+        let (theta, split) = match network {
+            Network::Rows(model) => (&model.theta, Split::of(model, precision)),
             Network::Words(tagger) => (&tagger.theta, None),
         };
+        let tiling = split.as_ref().map(|split| split.trunk.find_tiling()).transpose().map_err(mismatch)?;
+        let precision = split.map_or(Precision::Float32, |split| split.trunk.precision());
         let theta = checkpoint::to_bytes(theta, &[]).map_err(mismatch)?;
         let architecture = Architecture::of(&base.manifest);
-        Ok(Self { architecture, sha256: base.sha256.clone(), theta: theta.into(), tiling })
+        Ok(Self { architecture, sha256: base.sha256.clone(), theta: theta.into(), tiling, precision })
     }
 
     /// Whether commands on it may go together.
     pub(super) fn is_shared(&self) -> bool {
         self.tiling.is_some()
+    }
+
+    /// In which numbers its shared features are computed.
+    pub(super) fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// # Panics
@@ -66,7 +72,7 @@ impl Blueprint {
         }
         let model =
             Model::with_theta(self.architecture.clone(), theta, device).expect("this architecture was just loaded");
-        let split = Split::of(&model).zip(self.tiling).map(|(split, tiling)| split.with_tiling(tiling));
+        let split = Split::of(&model, self.precision).zip(self.tiling).map(|(split, tiling)| split.with_tiling(tiling));
         Member::Rows(Box::new(Base { model, sha256: self.sha256.clone(), split }))
     }
 }

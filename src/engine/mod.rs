@@ -29,6 +29,7 @@ mod device;
 mod executor;
 mod fair;
 mod plan;
+mod precision;
 mod queue;
 mod shared;
 mod tagging;
@@ -45,7 +46,7 @@ use tokio::time::timeout_at;
 use tracing::Span;
 
 use crate::config::EngineConfig;
-use crate::domain::{AdapterBlob, BaseModel, Cost, Outputs, Recipe, Rows, Size, SupportSet};
+use crate::domain::{AdapterBlob, BaseModel, Cost, Outputs, Precision, Recipe, Rows, Size, SupportSet};
 use crate::faults::{self, Site};
 use crate::meta::bundle::{self, BundleError, Network};
 use crate::meta::cost::Accounting;
@@ -61,6 +62,7 @@ use worker::Workers;
 
 pub use command::{Lane, Origin, Urgency};
 pub use device::{DeviceError, open as open_device};
+pub use precision::{PrecisionError, choose as choose_precision};
 pub use tagging::{Found, TaggedSentence};
 pub use texts::Embedding;
 
@@ -70,6 +72,9 @@ pub enum StartError {
     /// The device that was asked for is not there.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The precision that was asked for cannot be had.
+    #[error(transparent)]
+    Precision(#[from] PrecisionError),
     /// A base model does not load.
     #[error("base model: {0}")]
     Bundle(#[from] BundleError),
@@ -188,12 +193,15 @@ struct Traits {
     is_shared: bool,
     /// What commands on it take.
     accounting: Accounting,
+    /// In which numbers its shared features are computed.
+    precision: Precision,
 }
 
 impl Engine {
     /// Opens the device, loads every base model and starts the workers.
     pub fn start(config: &EngineConfig) -> Result<Self, StartError> {
         let (device, threads) = device::open(config.device)?;
+        let precision = precision::choose(config.precision, device)?;
         let bundles = bundle::load_all(&config.models, device)?;
         if bundles.is_empty() {
             return Err(StartError::NoBaseModel(config.models.clone()));
@@ -264,6 +272,18 @@ impl Engine {
     /// The base model of that name.
     pub fn base_model(&self, name: &str) -> Option<&BaseModel> {
         self.0.base_models.iter().find(|base| base.manifest.name == name)
+    }
+
+    /// In which numbers the shared features of the base model of that name are computed.
+    pub fn precision(&self, base: &str) -> Precision {
+        let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
+        found.map_or(Precision::Float32, |index| self.0.traits[index].precision)
+    }
+
+    /// Whether tasks of this base model go through its backbone together.
+    pub fn is_shared(&self, base: &BaseModel) -> bool {
+        let found = self.0.base_models.iter().position(|loaded| loaded.sha256 == base.sha256);
+        found.is_some_and(|index| self.0.traits[index].is_shared)
     }
 
     /// Runs the inner loop.
@@ -341,7 +361,7 @@ impl Engine {
     async fn run(&self, origin: Origin, base: &str, work: Work) -> Result<Answer, EngineError> {
         let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
         let index = found.ok_or_else(|| EngineError::UnknownBase(base.to_owned()))?;
-        let Traits { is_shared, accounting } = &self.0.traits[index];
+        let Traits { is_shared, accounting, .. } = &self.0.traits[index];
         let (is_shared, cost) = match &work {
             Work::Embed { encoder, tokens, .. } => {
                 let pieces: usize = tokens.iter().map(|tokens| tokens.ids.len()).sum();
@@ -398,12 +418,13 @@ struct Drawn {
     blueprint: Blueprint,
 }
 
-fn draw(bundles: Vec<(BaseModel, Network)>) -> Result<Vec<Drawn>, BundleError> {
+fn draw(bundles: Vec<(BaseModel, Network)>, precision: Precision) -> Result<Vec<Drawn>, BundleError> {
     tch::set_num_threads(1);
     let draw = |(base, network): (BaseModel, Network)| {
-        let blueprint = Blueprint::new(&base, &network)?;
+        let blueprint = Blueprint::new(&base, &network, precision)?;
         let is_shared = blueprint.is_shared();
-        let its_traits = Traits { is_shared, accounting: Accounting::of(&network, is_shared) };
+        let accounting = Accounting::of(&network, is_shared);
+        let its_traits = Traits { is_shared, accounting, precision: blueprint.precision() };
         Ok(Drawn { base, its_traits, blueprint })
     };
     bundles.into_iter().map(draw).collect()

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use crate::domain::{
         AdapterBlob, BackboneConfig, GradOrder, HeadInit, IdSource, InputSchema, Kind, LearnerConfig, Norm, Polarity,
-        Recipe, SeededIds, SupportSet, Targets, TenantId,
+        Precision, Recipe, SeededIds, SupportSet, Targets, TenantId,
     };
     use crate::engine::Origin;
     use crate::engine::plan::Shape;
@@ -114,21 +114,22 @@ mod tests {
         let mlp = BackboneConfig::Mlp { hidden: vec![40, 24] };
         let head_init = HeadInit::Prototype {};
         let anil = LearnerConfig::Anil { inner_steps: 2, inner_lr: 0.1, order: GradOrder::First, head_init };
-        let base = |input: &InputSchema, backbone: &BackboneConfig, learner| {
+        let base = |input: &InputSchema, backbone: &BackboneConfig, learner, precision| {
             let (input, backbone) = (input.clone(), backbone.clone());
             let architecture = Architecture { input, kind: Kind::Classification, backbone, learner };
             let model = Model::fresh(architecture, 3, Device::Cpu).unwrap();
-            let split = Split::of(&model).unwrap();
+            let split = Split::of(&model, precision).unwrap();
             let tiling = split.trunk.find_tiling().unwrap();
             Base { model, sha256: "base".to_owned(), split: Some(split.with_tiling(tiling)) }
         };
         tch::set_num_threads(1);
         vec![
-            base(&image, &conv, LearnerConfig::Protonet {}),
-            base(&image, &conv, LearnerConfig::R2d2 {}),
-            base(&vector, &mlp, LearnerConfig::Protonet {}),
-            base(&vector, &mlp, LearnerConfig::R2d2 {}),
-            base(&vector, &mlp, anil),
+            base(&image, &conv, LearnerConfig::Protonet {}, Precision::Float32),
+            base(&image, &conv, LearnerConfig::Protonet {}, Precision::Bfloat16),
+            base(&image, &conv, LearnerConfig::R2d2 {}, Precision::Float32),
+            base(&vector, &mlp, LearnerConfig::Protonet {}, Precision::Float32),
+            base(&vector, &mlp, LearnerConfig::R2d2 {}, Precision::Bfloat16), // which its backbone does not take
+            base(&vector, &mlp, anil, Precision::Float32),
         ]
     }
 
@@ -246,8 +247,11 @@ mod tests {
 
             let parts = answer.outputs.unwrap();
             assert_eq!(parts.width, whole.width);
+            // bfloat16 has eight binary digits.
+            let precision = base.split.as_ref().map(|split| split.trunk.precision());
+            let tolerance = if precision == Some(Precision::Bfloat16) { 0.02 } else { 1e-4 };
             for (one, other) in parts.values.iter().zip(&whole.values) {
-                assert!((one - other).abs() <= 1e-4 * other.abs().max(1.0), "{one} is not {other}");
+                assert!((one - other).abs() <= tolerance * other.abs().max(1.0), "{one} is not {other}");
             }
         }
     }

@@ -12,8 +12,8 @@ use super::executor::Executor;
 use super::queue::Bounds;
 use super::{Adapted, Engine, EngineError, Origin, Traits};
 use crate::domain::{
-    AdapterBlob, BackboneConfig, BaseModel, InputSchema, Kind, LearnerConfig, Limits, Manifest, Outputs, Provenance,
-    Recipe, Rows, SeededIds, SupportSet, Targets, TenantId,
+    AdapterBlob, BackboneConfig, BaseModel, InputSchema, Kind, LearnerConfig, Limits, Manifest, Outputs, Precision,
+    Provenance, Recipe, Rows, SeededIds, SupportSet, Targets, TenantId,
 };
 use crate::meta::Model;
 use crate::meta::cost::Accounting;
@@ -132,7 +132,8 @@ fn start_with(bounds: Bounds, is_shared: bool) -> Bench {
         learner: LearnerConfig::R2d2 {},
     };
     let model = Model::fresh(architecture, 0, Device::Cpu).unwrap();
-    let traits = vec![Traits { is_shared, accounting: Accounting::of_model(&model, is_shared) }];
+    let accounting = Accounting::of_model(&model, is_shared);
+    let traits = vec![Traits { is_shared, accounting, precision: Precision::Float32 }];
     let engine = Engine::with_executor(vec![base_model()], traits, bounds, &factory).unwrap();
     Bench { engine, gate, trap, log }
 }

@@ -10,10 +10,10 @@
 
 use tch::{Device, Tensor};
 
-use super::backbone;
+use super::backbone::{self, Halved};
 use super::learner::Net;
 use super::model::{Architecture, Model};
-use crate::domain::{BackboneConfig, InputSchema, Norm, Rows};
+use crate::domain::{BackboneConfig, InputSchema, Norm, Precision, Rows};
 use crate::nn::norm::Statistics;
 use crate::nn::{Params, Result, bridge};
 
@@ -43,6 +43,8 @@ pub struct Split {
 pub struct Trunk {
     net: Net,
     theta: Params,
+    /// What computes in place of `net`, if it is to be 16-bit floats.
+    halved: Option<Box<dyn Halved>>,
     row: Vec<usize>,
     device: Device,
     tiling: Tiling,
@@ -50,7 +52,7 @@ pub struct Trunk {
 
 impl Split {
     /// The two parts of a base model; `None` if its tasks have features of their own.
-    pub fn of(model: &Model) -> Option<Self> {
+    pub fn of(model: &Model, precision: Precision) -> Option<Self> {
         let Architecture { input, kind, learner, .. } = &model.architecture;
         let is_frozen = model.net.norm == Norm::Running || model.net.backbone.norm_layers().is_empty();
         if learner.adapts_features() || learner.experts() > 1 || learner.takes_names() || !is_frozen {
@@ -64,13 +66,13 @@ impl Split {
         };
         let head =
             Model::with_theta(head, model.theta.filtered(|name| name.starts_with("head.")), model.device).ok()?;
-        let trunk = Trunk {
-            net: Net { backbone: backbone::build(&model.architecture.backbone, input).ok()?, norm: model.net.norm },
-            theta: model.theta.filtered(|name| !name.starts_with("head.")),
-            row: input.row_shape(),
-            device: model.device,
-            tiling: Tiling::Single,
+        let net = Net { backbone: backbone::build(&model.architecture.backbone, input).ok()?, norm: model.net.norm };
+        let theta = model.theta.filtered(|name| !name.starts_with("head."));
+        let halved = match precision {
+            Precision::Float32 => None,
+            Precision::Bfloat16 => net.backbone.halved(&theta.scope("backbone"), &theta.stripped("stats.")).ok()?,
         };
+        let trunk = Trunk { net, theta, halved, row: input.row_shape(), device: model.device, tiling: Tiling::Single };
         Some(Self { trunk, head })
     }
 
@@ -85,6 +87,11 @@ impl Trunk {
     /// Feature width D.
     pub fn width(&self) -> usize {
         self.net.backbone.width()
+    }
+
+    /// The numbers in which it computes: bfloat16 only if it was asked for and is a gain.
+    pub fn precision(&self) -> Precision {
+        if self.halved.is_some() { Precision::Bfloat16 } else { Precision::Float32 }
     }
 
     /// Features of several sets of rows, row-major, in as few passes as the tiling allows.
@@ -135,11 +142,18 @@ impl Trunk {
         values.resize(shape * width, 0.0);
         let size: Vec<i64> = [1, shape].iter().chain(&self.row).map(|&side| side as i64).collect();
         let x: Tensor = bridge::tensor(&values, &size, self.device)?;
-        let fixed = Statistics::Fixed(&self.theta.stripped("stats."));
-        let (features, _) = self.net.features(&self.theta, &x, fixed)?; // [1, shape, D]
+        let features = self.forward(&x)?; // [1, shape, D] or [shape, D]
         let mut values = bridge::values(&features)?;
         values.truncate(rows.len() * self.width());
         Ok(values)
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        if let Some(halved) = &self.halved {
+            return halved.features(&x.f_squeeze_dim(0)?);
+        }
+        let fixed = Statistics::Fixed(&self.theta.stripped("stats."));
+        Ok(self.net.features(&self.theta, x, fixed)?.0)
     }
 }
 

@@ -48,14 +48,10 @@ impl<'a> Normalizer<'a> {
     ///
     /// * `x`: `[T, B, C, H, W]`; `conv`: as [`ops::conv3x3`] takes it; returns `[T, B, O, H, W]`.
     pub fn convolved(&mut self, layer: &str, x: &Tensor, conv: &Scope<'_>, scope: &Scope<'_>) -> Result<Tensor> {
-        if let Statistics::Fixed(given) = &self.statistics {
-            let (mean, var) = (given.get(&format!("{layer}.mean"))?, given.get(&format!("{layer}.var"))?);
-            let (scale, shift) = folded(mean, var, scope.get("weight")?, scope.get("bias")?)?;
-            let weight = conv.get("weight")?;
-            if scale.dim() == 1 && weight.dim() == 4 {
-                let weight = weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
-                return ops::convolve(x, &weight, &conv.get("bias")?.f_mul(&scale)?.f_add(&shift)?);
-            }
+        if let Statistics::Fixed(given) = &self.statistics
+            && let Some((weight, bias)) = fold(layer, given, conv, scope)?
+        {
+            return ops::convolve(x, &weight, &bias);
         }
         self.apply(layer, &ops::conv3x3(x, conv)?, scope)
     }
@@ -103,6 +99,19 @@ impl<'a> Normalizer<'a> {
         self.computed.insert(format!("{layer}.mean"), mean);
         self.computed.insert(format!("{layer}.var"), var);
     }
+}
+
+/// Weight `[O, C, 3, 3]` and bias `[O]` of the convolution that a convolution with normalisation by given statistics is:
+/// `γ (w ∗ x + b − μ) / √(σ² + ε) + β`. `None` if it is not the same for all tasks.
+pub fn fold(layer: &str, given: &Params, conv: &Scope<'_>, scope: &Scope<'_>) -> Result<Option<(Tensor, Tensor)>> {
+    let (mean, var) = (given.get(&format!("{layer}.mean"))?, given.get(&format!("{layer}.var"))?);
+    let (scale, shift) = folded(mean, var, scope.get("weight")?, scope.get("bias")?)?;
+    let weight = conv.get("weight")?;
+    if scale.dim() != 1 || weight.dim() != 4 {
+        return Ok(None);
+    }
+    let weight = weight.f_mul(&scale.f_view([-1, 1, 1, 1])?)?;
+    Ok(Some((weight, conv.get("bias")?.f_mul(&scale)?.f_add(&shift)?)))
 }
 
 /// libtorch's fused kernel over `[B, C, H, W]`: output, mean and (biased) variance.

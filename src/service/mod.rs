@@ -43,7 +43,7 @@ use tokio::sync::{Notify, OnceCell, Semaphore, watch};
 use tracing::debug;
 
 use crate::config::ServiceConfig;
-use crate::domain::{BaseModel, Clock, Cost, Fault, IdSource, KeyId, TenantId};
+use crate::domain::{BaseModel, Clock, Cost, Fault, IdSource, KeyId, Precision, TenantId};
 use crate::engine::Engine;
 use crate::store::{Hint, Store};
 use accounts::Meter;
@@ -188,6 +188,11 @@ impl Service {
     /// The base models, in order of name.
     pub fn base_models(&self) -> &[BaseModel] {
         self.engine.base_models()
+    }
+
+    /// In which numbers this server computes the features that the tasks of a base model share.
+    pub fn precision(&self, base: &BaseModel) -> Precision {
+        self.engine.precision(&base.manifest.name)
     }
 
     /// The base model of that name.

@@ -7,8 +7,8 @@ use std::fs;
 use std::process::Command;
 
 use imprint::domain::{
-    BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Recipe, Rows, Size,
-    SupportSet, Targets,
+    BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Precision, Recipe, Rows,
+    Size, SupportSet, Targets,
 };
 use imprint::meta::cost::Accounting;
 use imprint::meta::model::Architecture;
@@ -61,7 +61,7 @@ fn measured_alone() {
     assert!(std::env::var_os(ALONE).is_some(), "run no_computation_takes_a_tenth_more_memory_than_predicted");
     tch::set_num_threads(1);
     for model in models() {
-        let split = Split::of(&model);
+        let split = Split::of(&model, Precision::Float32);
         let accounting = Accounting::of_model(&model, split.is_some());
         for (support, outputs, query) in [(10, 2, 5), (60, 20, 256), (368, 2, 5), (400, 100, 50)] {
             let outputs = model.architecture.learner.fixed_way().unwrap_or(outputs);

@@ -83,7 +83,9 @@ impl Doctor {
     /// Looks at everything.
     pub fn run(self) -> Result<(), CliError> {
         let mut findings = parts::engine(&self.engine);
-        findings.extend(super::runtime()?.block_on(parts::store(&self.store)));
+        let runtime = super::runtime()?;
+        findings.extend(runtime.block_on(parts::computations(&self.engine)));
+        findings.extend(runtime.block_on(parts::store(&self.store)));
         findings.extend(parts::listener(&self.http));
         findings.extend(parts::courier(&self.service));
         findings.extend(machine::limits(&self.http, &self.service, &self.engine));

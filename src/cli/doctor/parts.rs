@@ -9,8 +9,8 @@ use tch::{Device, Kind, Tensor};
 use super::Finding;
 use crate::config::{DeviceSetting, EngineConfig, HttpConfig, ServiceConfig, StoreConfig};
 use crate::courier::{Courier, SystemResolver};
-use crate::domain::{BaseModel, Clock, InputSchema, SystemClock};
-use crate::engine::open_device;
+use crate::domain::{BaseModel, Clock, InputSchema, SystemClock, SystemIds};
+use crate::engine::{Engine, StartError, choose_precision, open_device};
 use crate::meta::{bundle, encoder};
 use crate::store::{self, StoreError};
 
@@ -18,6 +18,33 @@ use crate::store::{self, StoreError};
 const SHOWN: usize = 12;
 /// How far apart this clock and the database's may be, in milliseconds, before it is worth a word.
 const SKEW_MS: i64 = 5_000;
+
+/// The engine itself: every base model adapts and answers alike on every worker; and how fast.
+pub(super) async fn computations(config: &EngineConfig) -> Vec<Finding> {
+    let advice = "mend what failed above, or take the base model out of the folder";
+    let checked = async {
+        let engine = Engine::start(config)?;
+        engine.check(&SystemIds).await?;
+        let mut findings = Vec::new();
+        for base in engine.base_models() {
+            let name = &base.manifest.name;
+            let precision = format!("{:?}", engine.precision(name)).to_lowercase();
+            let how = if engine.is_shared(base) {
+                format!("{name}: tasks of all tenants together, features in {precision}")
+            } else {
+                format!("{name}: a task at a time on each worker")
+            };
+            let pace = engine.pace(base, &SystemIds).await?;
+            let pace = pace.map_or_else(String::new, |took| {
+                format!("; a small one adapts and answers in {:.1} ms", took.as_secs_f64() * 1e3)
+            });
+            findings.push(Finding::ok("adaptation", how + &pace));
+        }
+        engine.drain().await;
+        Ok::<_, StartError>(findings)
+    };
+    checked.await.unwrap_or_else(|error| vec![Finding::failed("adaptation", error.to_string(), advice)])
+}
 
 /// libtorch, the device, and what stands on them.
 pub(super) fn engine(config: &EngineConfig) -> Vec<Finding> {
@@ -39,6 +66,10 @@ pub(super) fn engine(config: &EngineConfig) -> Vec<Finding> {
             Device::Cpu
         }
     };
+    findings.push(match choose_precision(config.precision, device) {
+        Ok(precision) => Finding::ok("precision", format!("shared features in {precision:?}").to_lowercase()),
+        Err(error) => Finding::failed("precision", error.to_string(), "name another with --precision"),
+    });
     findings.extend(base_models(config, device));
     findings
 }

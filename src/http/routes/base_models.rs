@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{BaseModel, Figure, InputSchema, Kind};
+use crate::domain::{BaseModel, Figure, InputSchema, Kind, Precision};
 use crate::http::AppState;
 use crate::http::extract::{ApiPath, Caller};
 use crate::http::page::List;
@@ -41,6 +41,9 @@ struct BaseModelBody {
     /// The algorithm by which it adapts.
     #[schema(example = "protonet")]
     learner: String,
+    /// In which numbers this server computes the features that its tasks share: `float32` or `bfloat16`.
+    #[schema(value_type = String, example = "float32")]
+    precision: Precision,
     /// Whether it learns from `unlabelled` inputs, too.
     takes_unlabelled: bool,
     /// What one request may ask of it.
@@ -86,8 +89,9 @@ impl From<Figure> for FigureBody {
     }
 }
 
-impl From<&BaseModel> for BaseModelBody {
-    fn from(BaseModel { manifest, sha256 }: &BaseModel) -> Self {
+impl BaseModelBody {
+    fn new(base: &BaseModel, precision: Precision) -> Self {
+        let BaseModel { manifest, sha256 } = base;
         Self {
             name: manifest.name.clone(),
             object: "base_model",
@@ -97,6 +101,7 @@ impl From<&BaseModel> for BaseModelBody {
             kinds: manifest.kinds.clone(),
             input: manifest.input.clone(),
             learner: manifest.learner.name().to_owned(),
+            precision,
             takes_unlabelled: manifest.kinds.iter().any(|&kind| manifest.learner.takes_unlabelled(kind)),
             limits: BaseLimits {
                 max_support: manifest.limits.max_support,
@@ -117,7 +122,8 @@ async fn list_base_models(
     State(service): State<Service>,
     _caller: Caller,
 ) -> Result<Json<List<BaseModelBody>>, Problem> {
-    Ok(Json(List::whole(service.base_models().iter().map(BaseModelBody::from).collect())))
+    let body = |base| BaseModelBody::new(base, service.precision(base));
+    Ok(Json(List::whole(service.base_models().iter().map(body).collect())))
 }
 
 /// A base model.
@@ -131,5 +137,6 @@ async fn find_base_model(
     _caller: Caller,
     ApiPath(name): ApiPath<String>,
 ) -> Result<Json<BaseModelBody>, Problem> {
-    Ok(Json(service.base_model(&name)?.into()))
+    let base = service.base_model(&name)?;
+    Ok(Json(BaseModelBody::new(base, service.precision(base))))
 }

@@ -4,7 +4,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::{Backbone, RowMemory};
+use super::{Backbone, Halved, RowMemory};
 use crate::nn::norm::Normalizer;
 use crate::nn::{Params, Result, Scope, init, ops};
 
@@ -34,6 +34,11 @@ impl Backbone for Mlp {
             h = ops::linear(&h, &params.scope(&format!("fc{layer}")))?.f_relu()?; // [T, B, D]
         }
         Ok(h)
+    }
+
+    /// Its features are inputs of closed forms, which want every digit, and it is no great part of their cost.
+    fn halved(&self, _params: &Scope<'_>, _statistics: &Params) -> Result<Option<Box<dyn Halved>>> {
+        Ok(None)
     }
 
     fn width(&self) -> usize {

@@ -25,6 +25,10 @@ pub trait Backbone: Send + Sync {
     /// Features `[T, B, D]` of rows `x`: `[T, B, D_in]` or `[T, B, C, H, W]`.
     fn features(&self, params: &Scope<'_>, x: &Tensor, norm: &mut Normalizer<'_>) -> Result<Tensor>;
 
+    /// The backbone as it serves on the processor in 16-bit floats, with these parameters and these statistics
+    /// (`<layer>.mean`, `<layer>.var`); `None` where that is no gain.
+    fn halved(&self, params: &Scope<'_>, statistics: &Params) -> Result<Option<Box<dyn Halved>>>;
+
     /// Feature width D.
     fn width(&self) -> usize;
 
@@ -39,6 +43,12 @@ pub trait Backbone: Send + Sync {
 
     /// What one row takes of memory.
     fn row_memory(&self) -> RowMemory;
+}
+
+/// A backbone whose parameters are fixed, in bfloat16.
+pub trait Halved {
+    /// Features `[B, D]` of rows `x`, `[B, C, H, W]`; both are 32-bit floats.
+    fn features(&self, x: &Tensor) -> Result<Tensor>;
 }
 
 /// The one place where a backbone's name becomes a backbone. A reason if the input's type does not suit it.
