@@ -207,7 +207,8 @@ impl Engine {
             return Err(StartError::NoBaseModel(config.models.clone()));
         }
         // On a thread of its own, which computes as workers do.
-        let drawn = std::thread::scope(|scope| scope.spawn(move || (grad::is_sound(), draw(bundles))).join());
+        let drawn =
+            std::thread::scope(|scope| scope.spawn(move || (grad::is_sound(), draw(bundles, precision))).join());
         let (sound, drawn) = drawn.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match sound {
             Ok(true) => {}
