@@ -1,7 +1,7 @@
 //! Erasing: what goes, and looking for it afterwards.
 //!
 //! An adapter does not list its examples, so an example takes with it every version that was made since it came, and
-//! the adaptations that made them. Answers that are kept for repeated requests may quote what was sent: those of the
+//! the adaptations that made them. "Since" is a version, not a moment: clocks of servers differ. Answers that are kept for repeated requests may quote what was sent: those of the
 //! task's paths go, too. A job that is running may have read the example already: it begins again, and what its attempt
 //! leaves is fenced out.
 
@@ -11,7 +11,7 @@ use sqlx::any::AnyRow;
 use super::row::Fields;
 use super::tx::TenantTx;
 use super::{queue, tasks};
-use crate::domain::{AdapterId, Counted, Erasure, Input, SupportId, TaskId, Timestamp};
+use crate::domain::{AdapterId, Counted, Erasure, Input, SupportId, TaskId};
 use crate::store::StoreError;
 
 /// Times that something is looked for and removed again: others write while it goes.
@@ -26,8 +26,8 @@ pub(super) struct Gone {
 
 /// By what a thing that was erased would be found again.
 enum Traces {
-    /// An example, its input as it was stored, and the moment it came.
-    Example { task: TaskId, support: SupportId, input: String, since: Timestamp, latest: Option<u32> },
+    /// An example, its input as it was stored, the task's latest version when it came, and now.
+    Example { task: TaskId, support: SupportId, input: String, since: i64, latest: Option<u32> },
     /// Everything of a task.
     Task(TaskId),
     /// Everything of the tenant.
@@ -61,7 +61,7 @@ pub(super) async fn erase(tx: &mut TenantTx<'_>, what: Erasure) -> Result<Option
 
 async fn example(tx: &mut TenantTx<'_>, id: TaskId, support: SupportId) -> Result<Option<Traces>, StoreError> {
     let Some(task) = tasks::find_locked(tx, id).await? else { return Ok(None) };
-    let row = sqlx::query("SELECT input, created_at FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3")
+    let row = sqlx::query("SELECT input, since_version FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3")
         .bind(tx.tenant())
         .bind(id.to_string())
         .bind(support.to_string())
@@ -69,12 +69,12 @@ async fn example(tx: &mut TenantTx<'_>, id: TaskId, support: SupportId) -> Resul
         .await?;
     let Some(row) = row else { return Ok(None) };
     let fields = Fields { table: "support", row: &row };
-    let (input, since) = (fields.get("input")?, fields.moment("created_at")?);
+    let (input, since) = (fields.get("input")?, fields.get("since_version")?);
     Ok(Some(Traces::Example { task: id, support, input, since, latest: task.latest_version }))
 }
 
 /// The conditions by which rows of each table are found, on `$2` (task or nothing), `$3` (example), `$4` (its input),
-/// `$5` (since when) and `$6` (the latest version then).
+/// `$5` (after which version) and `$6` (up to which version).
 struct Conditions {
     support: &'static str,
     adapters: &'static str,
@@ -92,8 +92,8 @@ const OF_TASK: &str = "task_id = $2 AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 =
 
 const EXAMPLE: Conditions = Conditions {
     support: "task_id = $2 AND id = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
-    adapters: "task_id = $2 AND created_at >= $5 AND version <= $6 AND support_hash <> 'imported' AND $3 = $3 AND $4 = $4",
-    adaptations: "task_id = $2 AND created_at >= $5 AND finished_at IS NOT NULL AND version <= $6 AND $3 = $3 AND $4 = $4",
+    adapters: "task_id = $2 AND version > $5 AND version <= $6 AND support_hash <> 'imported' AND $3 = $3 AND $4 = $4",
+    adaptations: "task_id = $2 AND version > $5 AND version <= $6 AND finished_at IS NOT NULL AND $3 = $3 AND $4 = $4",
     predictions: "task_id = $2 AND input = $4 AND $3 = $3 AND $5 = $5 AND $6 = $6",
     requests: "(path LIKE '/v1/tasks/' || $2 || '%' OR path LIKE '/v2/models/' || $2 || '%') \
                AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
@@ -137,7 +137,7 @@ impl Traces {
     fn values(&self) -> (String, String, &str, i64, i64) {
         match self {
             Self::Example { task, support, input, since, latest } => {
-                (task.to_string(), support.to_string(), input, since.millis(), latest.map_or(0, i64::from))
+                (task.to_string(), support.to_string(), input, *since, latest.map_or(0, i64::from))
             }
             Self::Task(task) => (task.to_string(), String::new(), "", 0, 0),
             Self::Tenant => (String::new(), String::new(), "", 0, 0),

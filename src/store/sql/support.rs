@@ -55,8 +55,10 @@ pub(super) async fn insert(tx: &mut TenantTx<'_>, task: TaskId, examples: &[Supp
 async fn insert_one(tx: &mut TenantTx<'_>, task: TaskId, support: &Support) -> Result<bool, StoreError> {
     let (label, value) = columns(support.example.target.as_ref());
     let done = sqlx::query(
-        "INSERT INTO support (tenant_id, task_id, id, input, label, value, external_id, digest, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+        "INSERT INTO support \
+         (tenant_id, task_id, id, input, label, value, external_id, digest, created_at, since_version) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, COALESCE(departed_since, latest_version, 0) \
+         FROM tasks WHERE tenant_id = $1 AND id = $2 ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
     .bind(task.to_string())
@@ -232,15 +234,24 @@ pub(super) async fn delete(
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let Some(mut task) = tasks::find_locked(tx, task).await? else { return Ok(false) };
-    let done = sqlx::query("DELETE FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3")
-        .bind(tx.tenant())
-        .bind(task.id.to_string())
-        .bind(id.to_string())
-        .execute(&mut **tx)
-        .await?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
+    let since: Option<i64> = sqlx::query_scalar(
+        "DELETE FROM support WHERE tenant_id = $1 AND task_id = $2 AND id = $3 RETURNING since_version",
+    )
+    .bind(tx.tenant())
+    .bind(task.id.to_string())
+    .bind(id.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(since) = since else { return Ok(false) };
+    sqlx::query(
+        "UPDATE tasks SET departed_since = $3 \
+         WHERE tenant_id = $1 AND id = $2 AND (departed_since IS NULL OR departed_since > $3)",
+    )
+    .bind(tx.tenant())
+    .bind(task.id.to_string())
+    .bind(since)
+    .execute(&mut **tx)
+    .await?;
     tasks::save(tx, &mut task, now).await?;
     Ok(true)
 }

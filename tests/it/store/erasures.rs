@@ -1,7 +1,7 @@
 //! What is erased is gone, with all that came of it; and nothing else is.
 
 use imprint::domain::{
-    AdaptationStatus, Counted, Erasure, Input, ReceiptId, StoredPrediction, SupportId, Target, TenantId,
+    AdaptationStatus, Counted, Erasure, Input, ReceiptId, StoredPrediction, SupportId, Target, TenantId, Timestamp,
 };
 use imprint::store::Completion;
 use imprint::store::accounts::Erased;
@@ -50,6 +50,48 @@ pub async fn an_example_takes_with_it_what_may_have_been_made_of_it(fixture: &Fi
     assert_eq!(store.find_task(owner, task).await.unwrap().unwrap().active_version, Some(1), "what answered before");
     assert_eq!(store.find_prediction(owner, task, kept.id).await.unwrap(), None);
     assert_eq!(fixture.adapt(owner, task, "again").await, 3, "a number is not given twice");
+}
+
+pub async fn clocks_that_differ_save_no_adapter_of_an_erased_example(fixture: &Fixture) {
+    let owner = fixture.tenant("zoo").await;
+    let store = &fixture.store;
+    let task = fixture.task(owner).await.id;
+    let kept = fixture.labelled("a", "1");
+    store.add_support(owner, task, &[kept], &[], MANY, fixture.now()).await.unwrap();
+    fixture.adapt(owner, task, "before").await;
+    // The server that takes the example is an hour ahead of the one that adapts to it.
+    let mut secret = fixture.labelled("b", "2");
+    secret.created_at = Timestamp::from_millis(secret.created_at.millis() + 3_600_000);
+    store.add_support(owner, task, std::slice::from_ref(&secret), &[], MANY, secret.created_at).await.unwrap();
+    fixture.adapt(owner, task, "after").await;
+
+    let erased = erase(fixture, owner, Erasure::Example(task, secret.id)).await.unwrap();
+
+    assert_eq!((erased.receipt.removed.adapters, erased.receipt.removed.adaptations), (1, 1));
+    let left = store.list_adapters(owner, task, None, MANY).await.unwrap();
+    assert_eq!(left.iter().map(|adapter| adapter.version).collect::<Vec<_>>(), [1]);
+}
+
+pub async fn an_example_that_came_again_takes_what_was_made_in_its_first_life(fixture: &Fixture) {
+    let owner = fixture.tenant("zoo").await;
+    let store = &fixture.store;
+    let task = fixture.task(owner).await.id;
+    let add = async |support: &imprint::domain::Support| {
+        store.add_support(owner, task, std::slice::from_ref(support), &[], MANY, fixture.now()).await.unwrap()
+    };
+    add(&fixture.labelled("a", "1")).await;
+    fixture.adapt(owner, task, "without").await;
+    let secret = fixture.labelled("b", "2");
+    add(&secret).await;
+    fixture.adapt(owner, task, "with").await;
+    assert!(store.delete_support(owner, task, secret.id, fixture.now()).await.unwrap());
+    let again = fixture.labelled("b", "2");
+    add(&again).await;
+
+    erase(fixture, owner, Erasure::Example(task, again.id)).await.unwrap();
+
+    let left = store.list_adapters(owner, task, None, MANY).await.unwrap();
+    assert_eq!(left.iter().map(|adapter| adapter.version).collect::<Vec<_>>(), [1]);
 }
 
 pub async fn a_task_and_a_tenant_leave_nothing(fixture: &Fixture) {

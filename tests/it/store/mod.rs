@@ -62,6 +62,8 @@ stories! {
         tenants_are_listed_for_operators;
     erasures:
         an_example_takes_with_it_what_may_have_been_made_of_it,
+        clocks_that_differ_save_no_adapter_of_an_erased_example,
+        an_example_that_came_again_takes_what_was_made_in_its_first_life,
         a_task_and_a_tenant_leave_nothing,
         a_job_that_may_have_read_an_erased_example_leaves_nothing_and_begins_again,
         an_erasure_that_is_repeated_gives_its_receipt_again,
