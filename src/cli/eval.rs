@@ -8,6 +8,7 @@ use serde_json::json;
 use tch::Device;
 
 use super::curve::Curve;
+use super::estimates::Estimates;
 use super::sources::{SourceFlags, tuning_of};
 use super::tagging::TagEval;
 use super::{CliError, out, plot, served};
@@ -46,13 +47,13 @@ pub struct Eval {
     #[arg(long, default_value = "test", value_parser = split)]
     split: Split,
 
-    /// Classes of an episode; with --shot, in place of the training file's settings.
-    #[arg(long, requires = "shot")]
-    way: Option<usize>,
+    /// Classes of an episode, a number or a range (`5-15`); with --shot, in place of the training file's settings.
+    #[arg(long, requires = "shot", value_parser = range)]
+    way: Option<[usize; 2]>,
 
-    /// Support rows of a class.
-    #[arg(long)]
-    shot: Option<usize>,
+    /// Support rows of a class, a number or a range.
+    #[arg(long, value_parser = range)]
+    shot: Option<[usize; 2]>,
 
     /// Query rows of a class.
     #[arg(long, default_value_t = 5)]
@@ -104,6 +105,11 @@ pub struct Eval {
     #[arg(long, value_name = "FILE")]
     curve: Option<PathBuf>,
 
+    /// Measures how honest adapters' estimates of themselves are: the share of tasks whose interval holds the accuracy on
+    /// the query rows, of which --query had better make hundreds.
+    #[arg(long)]
+    estimates: bool,
+
     /// Sends the same episodes through a running server's adapt-predict, too, and compares.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
@@ -122,6 +128,14 @@ fn split(text: &str) -> Result<Split, String> {
         .into_iter()
         .find(|split| split.name() == text)
         .ok_or_else(|| "it is train, validation or test".to_owned())
+}
+
+fn range(text: &str) -> Result<[usize; 2], String> {
+    let number = |text: &str| text.parse::<usize>().map_err(|_| "it is a number, or a range like 5-15".to_owned());
+    match text.split_once('-') {
+        Some((least, most)) => Ok([number(least)?, number(most)?]),
+        None => number(text).map(|number| [number, number]),
+    }
 }
 
 /// One line of the report.
@@ -177,8 +191,7 @@ impl Eval {
         out::note(tasks.describe(self.split));
         let settings = match (self.way, self.shot) {
             (way, Some(shot)) => {
-                let way = way.unwrap_or(1);
-                vec![EpisodeRange { way: [way, way], shot: [shot, shot], query: self.query }]
+                vec![EpisodeRange { way: way.unwrap_or([1, 1]), shot, query: self.query }]
             }
             (_, None) => config.validation.settings.clone(),
         };
@@ -190,6 +203,11 @@ impl Eval {
             let (spec, seed, episodes) = (self.spec(setting), self.seed, self.episodes());
             let (split, steps, threads) = (self.split, self.steps, super::threads(self.threads));
             return Curve { tasks: &*tasks, split, spec, seed, episodes, steps, threads }.run(&model, path);
+        }
+        if self.estimates {
+            let all = settings.into_iter().map(|setting| self.estimates(&model, &*tasks, setting));
+            Estimates::print(&all.collect::<Result<Vec<_>, _>>()?, self.json);
+            return Ok(());
         }
         let lines = settings
             .into_iter()
@@ -219,7 +237,7 @@ impl Eval {
             config,
             sources: &self.sources,
             files,
-            shot: self.shot,
+            shot: self.shot.map(|[_, most]| most),
             samples: self.episodes.unwrap_or(5),
             seed: self.seed,
             recipe: Recipe { inner_steps: self.steps, ..Recipe::default() },
@@ -227,6 +245,28 @@ impl Eval {
             json: self.json,
         };
         evaluation.run()
+    }
+
+    fn estimates(
+        &self,
+        model: &Model,
+        tasks: &dyn TaskDistribution,
+        setting: EpisodeRange,
+    ) -> Result<Estimates, CliError> {
+        let measurement = self.measurement(tasks, &setting, Phase::Serve, false);
+        Estimates::of(&measurement, setting, model, super::threads(self.threads))
+    }
+
+    fn measurement<'t>(
+        &self,
+        tasks: &'t dyn TaskDistribution,
+        setting: &EpisodeRange,
+        phase: Phase,
+        self_training: bool,
+    ) -> Measurement<'t> {
+        let recipe = Recipe { inner_steps: self.steps, seed: 0 };
+        let (split, seed, episodes) = (self.split, self.seed, self.episodes());
+        Measurement { tasks, split, spec: self.spec(setting), seed, episodes, recipe, phase, self_training }
     }
 
     fn measure(
@@ -237,17 +277,7 @@ impl Eval {
         setting: EpisodeRange,
     ) -> Result<Line, CliError> {
         let started = Instant::now();
-        let recipe = Recipe { inner_steps: self.steps, seed: 0 };
-        let measurement = |phase, self_training| Measurement {
-            tasks,
-            split: self.split,
-            spec: self.spec(&setting),
-            seed: self.seed,
-            episodes: self.episodes(),
-            recipe,
-            phase,
-            self_training,
-        };
+        let measurement = |phase, self_training| self.measurement(tasks, &setting, phase, self_training);
         let bar = ProgressBar::new(self.episodes());
         if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}  ETA {eta}") {
             bar.set_style(style);

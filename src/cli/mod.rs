@@ -5,6 +5,7 @@
 mod bench;
 mod curve;
 mod doctor;
+mod estimates;
 mod eval;
 mod health;
 mod jobs;

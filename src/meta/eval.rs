@@ -47,8 +47,8 @@ pub fn episode(tasks: &dyn TaskDistribution, split: Split, spec: &EpisodeSpec, s
     tasks.sample(split, spec, &mut rng)
 }
 
-/// Adapts to an episode's support set and judges by its query set, through the very functions that serve.
-pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) -> Result<f64, EvalError> {
+/// An episode's support set, with all of it that the learner takes.
+pub fn support(model: &Model, episode: &Episode) -> Result<SupportSet, Fault> {
     let mut support = SupportSet::new(&episode.support, &episode.support_targets)?;
     if let Some(rows) = &episode.unlabelled {
         support = support.with_unlabelled(rows)?;
@@ -56,6 +56,12 @@ pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) ->
     if let Some(names) = episode.names.as_ref().filter(|_| model.architecture.learner.takes_names()) {
         support = support.with_names(&names.rows)?;
     }
+    Ok(support)
+}
+
+/// Adapts to an episode's support set and judges by its query set, through the very functions that serve.
+pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) -> Result<f64, EvalError> {
+    let support = support(model, episode)?;
     let adapter = model.adapt(&support, recipe, phase)?;
     let outputs = model.predict(&adapter, &episode.query, phase)?;
     Ok(score(&outputs, &episode.query_targets))

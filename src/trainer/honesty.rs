@@ -1,0 +1,68 @@
+//! Whether adapters' estimates of themselves are honest: each beside the accuracy on rows that the adapter has not seen.
+
+use super::measure::{Measurement, copies, in_order};
+use crate::domain::{LabelQuality, Quality, Targets};
+use crate::meta::Model;
+use crate::meta::eval::{self, EvalError};
+
+/// One task's estimate, and what came true.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Honesty {
+    /// Examples that the estimate rests on.
+    pub n: usize,
+    /// The accuracy that the adapter expects.
+    pub estimate: f64,
+    /// Its 95 % interval.
+    pub interval: [f64; 2],
+    /// By label.
+    pub per_label: Vec<LabelQuality>,
+    /// The accuracy on the query rows.
+    pub accuracy: f64,
+    /// How many those are.
+    pub queries: usize,
+}
+
+impl Honesty {
+    /// Whether the interval holds the accuracy.
+    pub fn covers(&self) -> bool {
+        (self.interval[0]..=self.interval[1]).contains(&self.accuracy)
+    }
+}
+
+impl Measurement<'_> {
+    /// One for each episode that can be estimated, in order; none for learners without leave-one-out scores.
+    ///
+    /// # Panics
+    /// If a thread panics.
+    pub fn honesty(
+        &self,
+        model: &Model,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<Vec<Honesty>, EvalError> {
+        let copy = copies(model)?;
+        let open = || Ok(copy()?);
+        let all = in_order(self.episodes, threads, progress, open, |model, index| self.one(model, index))?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    fn one(&self, model: &Model, index: u64) -> Result<Option<Honesty>, EvalError> {
+        let episode = self.episode(index);
+        let set = eval::support(model, &episode)?;
+        let Some(held_out) = model.leave_one_out(&set)? else { return Ok(None) };
+        let names: Vec<String> = (0..set.targets().outputs()).map(|class| class.to_string()).collect();
+        let quality = Quality::from_leave_one_out(&held_out, set.targets(), &names, set.order());
+        let Some(Quality { n, accuracy: Some(estimate), accuracy_ci95: Some(interval), per_label, .. }) = quality
+        else {
+            return Ok(None);
+        };
+        let adapter = model.adapt(&set, &self.recipe, self.phase)?;
+        let outputs = model.predict(&adapter, &episode.query, self.phase)?;
+        let queries = match &episode.query_targets {
+            Targets::Classes { labels, .. } => labels.len(),
+            Targets::Values(_) => return Ok(None),
+        };
+        let accuracy = eval::score(&outputs, &episode.query_targets);
+        Ok(Some(Honesty { n, estimate, interval, per_label, accuracy, queries }))
+    }
+}
