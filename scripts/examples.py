@@ -36,10 +36,11 @@ def do(operation, body=None, status=200, headers=None, query=None, **path):
     place = re.sub(r"\{(\w+)\}", lambda name: str(path[name[1]]), route)
     if query:
         place += "?" + "&".join(f"{name}={value}" for name, value in query.items())
-    data = None if body is None else json.dumps(body).encode()
+    is_lines = isinstance(body, str)
+    data = None if body is None else body.encode() if is_lines else json.dumps(body).encode()
     request = urllib.request.Request(URL + place, data, {"authorization": f"Bearer {KEY}", **(headers or {})}, method=method)
     if data is not None:
-        request.add_header("content-type", "application/json")
+        request.add_header("content-type", "application/x-ndjson" if is_lines else "application/json")
     try:
         with urllib.request.urlopen(request) as answer:
             found, kind, content = answer.status, answer.headers.get("content-type", ""), answer.read()
@@ -112,6 +113,14 @@ do("infer", infer, task=task)
 do("inference_model_version", task=task, version=1)
 do("inference_model_version_ready", task=task, version=1)
 do("infer_version", infer, task=task, version=1)
+
+lines = "".join(json.dumps({"input": query[0], "external_id": name}) + "\n" for name in ("scan-8", "scan-9"))
+bulk = do("create_bulk_prediction", lines, 202, task=task)["id"]
+do("list_bulk_predictions", task=task)
+do("find_bulk_prediction", bulk=bulk)
+do("bulk_prediction_output", query={"from": 1}, bulk=bulk)
+do("cancel_bulk_prediction", bulk=bulk)
+do("delete_bulk_prediction", status=204, bulk=bulk)
 
 monitor = do("create_monitor", {"label": labels[0], "baseline": 0.5}, 201, task=task)["id"]
 do("find_monitor", monitor=monitor)

@@ -13,7 +13,10 @@ SOURCE = pathlib.Path(__file__).parent / "src/imprint_client"
 WORDS = [
     ('"""The asynchronous client."""', '"""The blocking client."""'),
     ("import asyncio\n", "import time\n"),
-    ("from collections.abc import AsyncIterator, Callable, Sequence", "from collections.abc import Callable, Iterator, Sequence"),
+    (
+        "from collections.abc import AsyncIterator, Callable, Iterable, Sequence",
+        "from collections.abc import Callable, Iterable, Iterator, Sequence",
+    ),
     ("AsyncImprint", "Imprint"),
     ("httpx.AsyncBaseTransport", "httpx.BaseTransport"),
     ("httpx.AsyncClient", "httpx.Client"),

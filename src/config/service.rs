@@ -36,6 +36,22 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_MAX_STORED_PREDICTIONS", default_value_t = 10_000)]
     pub max_stored_predictions: usize,
 
+    /// Bulk predictions of one tenant that may be under way.
+    #[arg(long, env = "IMPRINT_TENANT_BULKS", default_value_t = 100)]
+    pub tenant_bulks: usize,
+
+    /// Bytes of one tenant's bulk predictions that are kept, inputs and answers, in MiB.
+    #[arg(long, env = "IMPRINT_TENANT_BULK_MIB", default_value_t = 1_024)]
+    pub tenant_bulk_mib: u64,
+
+    /// How long the answers of a bulk prediction are kept after its end, in hours.
+    #[arg(long, env = "IMPRINT_BULK_HOURS", default_value_t = 72)]
+    pub bulk_hours: u64,
+
+    /// Bulk predictions that this process answers at the same time; never more than `--runners`.
+    #[arg(long, env = "IMPRINT_BULK_RUNNERS", default_value_t = 1)]
+    pub bulk_runners: usize,
+
     /// Most inner steps that a caller may ask for.
     #[arg(long, env = "IMPRINT_MAX_INNER_STEPS", default_value_t = 50)]
     pub max_inner_steps: u32,
@@ -106,6 +122,10 @@ impl Default for ServiceConfig {
             tenant_queued_adaptations: 1_000,
             max_queued_adaptations: 10_000,
             max_stored_predictions: 10_000,
+            tenant_bulks: 100,
+            tenant_bulk_mib: 1_024,
+            bulk_hours: 72,
+            bulk_runners: 1,
             max_inner_steps: 50,
             max_image_side: 4096,
             decoders: 0,

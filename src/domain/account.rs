@@ -53,6 +53,10 @@ pub struct Holdings {
     pub adapter_bytes: u64,
     /// Predictions that are kept for feedback.
     pub predictions: u64,
+    /// Bulk predictions.
+    pub bulks: u64,
+    /// Bytes of them, inputs that wait and answers.
+    pub bulk_bytes: u64,
 }
 
 /// One thing that somebody did.
@@ -100,6 +104,9 @@ pub struct Counted {
     pub adaptations: u64,
     /// Predictions that were kept for feedback.
     pub predictions: u64,
+    /// Bulk predictions with their answers.
+    #[serde(default)]
+    pub bulk_predictions: u64,
     /// Answers that were kept for repeated requests.
     pub requests: u64,
     /// Tasks.

@@ -131,6 +131,10 @@ typed_id!(
     PredictionId, "pred"
 );
 typed_id!(
+    /// Many predictions that nobody waits for.
+    BulkId, "bulk"
+);
+typed_id!(
     /// What looks at a task's predictions.
     MonitorId, "mon"
 );

@@ -10,6 +10,7 @@ mod account;
 mod adaptation;
 mod adapter;
 mod base_model;
+mod bulk;
 mod calibration;
 mod clock;
 mod cost;
@@ -39,6 +40,7 @@ pub use account::{AuditEntry, Counted, Erasure, Holdings, Receipt, Usage};
 pub use adaptation::{Adaptation, AdaptationStatus, Failure, Promotion, Recipe};
 pub use adapter::{Adapter, AdapterBlob, AdapterOrigin};
 pub use base_model::{BaseModel, Figure, Limits, Manifest, Precision, Provenance};
+pub use bulk::{Bulk, BulkItem, BulkPiece, BulkStatus, Refusal};
 pub use calibration::{Calibration, TARGET_PRECISION, calibration_error, probabilities};
 pub use clock::{Clock, IdSource, SeededIds, SystemClock, SystemIds, Timestamp};
 pub use cost::{Cost, Size};
@@ -46,8 +48,8 @@ pub use encoder::{EncoderRef, words};
 pub use evaluation::{Evaluation, Judged, LabelEvaluation};
 pub use event::{AdaptationEvent, AdaptationPhase, News};
 pub use id::{
-    AdaptationId, AdapterId, AuditId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, ReceiptId, SupportId,
-    TaskId, TenantId, WebhookId,
+    AdaptationId, AdapterId, AuditId, BulkId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, ReceiptId,
+    SupportId, TaskId, TenantId, WebhookId,
 };
 pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};

@@ -8,6 +8,7 @@
 mod access;
 mod admin;
 mod admission;
+mod bulk;
 mod deadlines;
 mod deed;
 mod events;

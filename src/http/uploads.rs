@@ -32,17 +32,26 @@ const MOST: usize = 100_000;
 
 /// Where uploads go.
 const ROUTE: &str = "/v1/tasks/{task}/support";
+/// Where lines of another kind go, which may take as long.
+const BULK: &str = "/v1/tasks/{task}/bulk-predictions";
 const LINES: [&str; 3] = ["application/x-ndjson", "application/jsonl", "application/json-lines"];
 const ROWS: &str = "text/csv";
 const FORM: &str = "multipart/form-data";
 
-/// Whether a request brings many examples, in one of these forms.
+/// Whether a request brings many examples, in one of these forms, or many inputs.
 pub fn is_upload(request: &Request) -> bool {
     let kind = media_type(request.headers());
-    let route = request.extensions().get::<MatchedPath>();
-    request.method() == Method::POST
-        && route.is_some_and(|route| route.as_str() == ROUTE)
-        && (LINES.contains(&kind.as_str()) || kind == ROWS || kind == FORM)
+    let is_one_of_many = match request.extensions().get::<MatchedPath>().map(MatchedPath::as_str) {
+        Some(ROUTE) => is_lines(request.headers()) || kind == ROWS || kind == FORM,
+        Some(BULK) => is_lines(request.headers()),
+        _ => false,
+    };
+    request.method() == Method::POST && is_one_of_many
+}
+
+/// Whether a body says that it is JSON lines.
+pub fn is_lines(headers: &HeaderMap) -> bool {
+    LINES.contains(&media_type(headers).as_str())
 }
 
 /// One example as it was read, or what is wrong with its form.

@@ -180,7 +180,7 @@ pub struct QualityBody {
     method: String,
     /// Examples that it rests on.
     n: usize,
-    /// Share of held-out examples that were predicted right.
+    /// Share of answers that it expects to be right: of held-out examples, corrected for being held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     accuracy: Option<f64>,
     /// 95 % interval of `accuracy`.
@@ -291,9 +291,10 @@ impl From<Quality> for QualityBody {
 /// One answer: `label`, `confidence` and `scores` for classification, `value` for regression, `spans` for tagging.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct PredictionBody {
-    /// Its id.
+    /// Its id; none in the output of a bulk prediction.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "pred_0123456789abcdefghjkmnpqrs")]
-    id: String,
+    id: Option<String>,
     /// The most probable label.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
@@ -371,23 +372,27 @@ pub struct ScoreBody {
 
 impl From<Prediction> for PredictionBody {
     fn from(Prediction { id, answer, reply, nearest }: Prediction) -> Self {
-        let id = id.to_string();
         let nearest = nearest.map(|found| found.into_iter().map(NeighbourBody::from).collect());
+        Self { id: Some(id.to_string()), nearest, ..Self::unnamed(answer, reply) }
+    }
+}
+
+impl PredictionBody {
+    /// An answer that nothing is to be said about later.
+    pub fn unnamed(answer: Answer, reply: Option<String>) -> Self {
         match answer {
             Answer::Label { label, confidence, abstained, scores } => Self {
-                id,
                 label: Some(label),
                 confidence: Some(confidence),
                 abstained,
                 scores: scores.into_iter().map(|(label, score)| ScoreBody { label, score }).collect(),
                 answer: reply,
-                nearest,
                 ..Self::default()
             },
-            Answer::Value(value) => Self { id, value: Some(value), nearest, ..Self::default() },
+            Answer::Value(value) => Self { value: Some(value), ..Self::default() },
             Answer::Spans { spans, tags } => {
                 let spans = spans.into_iter().map(FoundSpanBody::from).collect();
-                Self { id, spans: Some(spans), tags, ..Self::default() }
+                Self { spans: Some(spans), tags, ..Self::default() }
             }
         }
     }

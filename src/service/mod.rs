@@ -10,6 +10,8 @@ mod adaptations;
 mod adapters;
 mod allowances;
 mod answering;
+mod bulk;
+mod bulk_runner;
 mod classify;
 mod erasures;
 mod error;
@@ -58,6 +60,7 @@ pub use adaptations::NewAdaptation;
 pub use adapters::{ImportAdapter, Verified};
 pub use allowances::{Allowance, Place};
 pub use answering::Answers;
+pub use bulk::{BulkAnswer, BulkBegun, BulkIntake, BulkLine, NewBulk};
 pub use classify::{Classified, Classify};
 pub use erasures::SignedReceipt;
 pub use error::ServiceError;
@@ -117,6 +120,8 @@ pub struct Service {
 #[derive(Default)]
 struct Hints {
     submitted: Notify,
+    /// The same of bulk predictions.
+    bulk: Notify,
     /// Other processes should look, too.
     outgoing: Notify,
     /// Something happened to some adaptation.

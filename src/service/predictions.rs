@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use super::answering::Answers;
 use super::inputs::{Asked, check_count};
 use super::nearest::check_nearest;
@@ -115,7 +117,8 @@ pub struct Prediction {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// A class.
     Label {
@@ -140,7 +143,7 @@ pub enum Answer {
 }
 
 /// A stretch of a text that was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AnswerSpan {
     /// Where it is, and what.
     pub span: Span,
@@ -157,6 +160,13 @@ impl Answer {
             Self::Label { label, abstained: false, .. } => Some(label),
             Self::Label { .. } | Self::Value(_) | Self::Spans { .. } => None,
         }
+    }
+}
+
+/// What the task answers for each label.
+pub(super) fn put_replies(predictions: &mut [Prediction], task: &Task) {
+    for prediction in predictions {
+        prediction.reply = prediction.answer.given().and_then(|label| task.answers.get(label)).cloned();
     }
 }
 
@@ -179,11 +189,9 @@ impl Service {
             Some(count) => Some(self.nearest_of_task(origin, &task, base, &query, count).await?),
             None => None,
         };
-        let predicted = self.predict_rows(tenant, &task, &adapter, query, request.style, request.deadline).await?;
+        let predicted = self.predict_rows(origin, &task, &adapter, query, request.style).await?;
         let mut predicted = Predicted { is_remembered, ..predicted };
-        for prediction in &mut predicted.predictions {
-            prediction.reply = prediction.answer.given().and_then(|label| task.answers.get(label)).cloned();
-        }
+        put_replies(&mut predicted.predictions, &task);
         put_nearest(&mut predicted.predictions, nearest);
         if request.store {
             self.keep(tenant, task.id, kept, &predicted).await?;
@@ -206,12 +214,12 @@ impl Service {
             return Err(Fault::OutOfRange { given, least: 2, most: MAX_COMPARED as i64 }.at("/versions").into());
         }
         let base = self.named_base(&task.base_model, "/base_model")?;
-        let query = self.query(Origin::interactive(tenant), base, query, ("/query", "")).await?;
+        let (origin, style) = (Origin::interactive(tenant), AnswerStyle::default());
+        let query = self.query(origin, base, query, ("/query", "")).await?;
         let mut answers = Vec::with_capacity(versions.len());
         for &version in versions {
             let Answers { adapter, .. } = self.answering(tenant, task.id, Some(version)).await?;
-            answers
-                .push(self.predict_rows(tenant, &task, &adapter, query.clone(), AnswerStyle::default(), None).await?);
+            answers.push(self.predict_rows(origin, &task, &adapter, query.clone(), style).await?);
         }
         Ok(Compared { agreement: agreement(&answers), answers })
     }
@@ -236,28 +244,28 @@ impl Service {
             return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
         }
         let inputs = examples.into_iter().map(|example| example.input).collect();
-        let query = self.query(Origin::interactive(tenant), base, inputs, ("/examples", "/input")).await?;
+        let origin = Origin::interactive(tenant);
+        let query = self.query(origin, base, inputs, ("/examples", "/input")).await?;
         if let Query::Sentences(sentences) = query {
             let report = self.judge_tags(tenant, base, &adapter, sentences, &truths).await?;
             return Ok((adapter.version, Evaluated::Tags(Box::new(report))));
         }
         let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
-        let Predicted { predictions, .. } = self.predict_rows(tenant, &task, &adapter, query, style, None).await?;
+        let Predicted { predictions, .. } = self.predict_rows(origin, &task, &adapter, query, style).await?;
         Ok((adapter.version, judged(&truths, predictions, adapter.labels)))
     }
 
-    async fn predict_rows(
+    /// What an adapter says to a query, without replies and neighbours.
+    pub(super) async fn predict_rows(
         &self,
-        tenant: TenantId,
+        origin: Origin,
         task: &Task,
         adapter: &Adapter,
         query: Query,
         style: AnswerStyle,
-        deadline: Option<Instant>,
     ) -> Result<Predicted> {
         let base = self.base_of(task, adapter)?;
-        let blob = self.load_adapter(tenant, adapter).await?;
-        let origin = Origin { deadline, ..Origin::interactive(tenant) };
+        let blob = self.load_adapter(origin.tenant, adapter).await?;
         let predictions = match query {
             Query::Sentences(sentences) => self.tag(origin, base, blob, &adapter.labels, sentences).await?,
             Query::Rows(rows) => {
@@ -266,7 +274,7 @@ impl Service {
                 self.answers(task.kind, &outputs, &adapter.labels, calibration, style)
             }
         };
-        self.meter(tenant, Usage { predictions: predictions.len() as u64, ..Usage::default() });
+        self.meter(origin.tenant, Usage { predictions: predictions.len() as u64, ..Usage::default() });
         Ok(Predicted { version: adapter.version, base: base.clone(), predictions, is_remembered: false })
     }
 
@@ -388,7 +396,7 @@ fn judged(truths: &[Target], predictions: Vec<Prediction>, labels: Vec<String>) 
     }
 }
 
-fn check_style(style: AnswerStyle) -> Result<()> {
+pub(super) fn check_style(style: AnswerStyle) -> Result<()> {
     if style.top_k == Some(0) {
         return Err(Fault::OutOfRange { given: 0, least: 1, most: i64::from(u32::MAX) }.at("/top_k").into());
     }

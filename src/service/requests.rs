@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Result, Service};
 use crate::domain::{RequestKey, Reservation, SavedResponse, SeededIds, TenantId};
-use crate::store::RequestTimes;
+use crate::store::requests::RequestTimes;
 
 /// How long a request is locked without a sign of life.
 pub const REQUEST_LEASE: Duration = Duration::from_secs(10);

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
-use super::{Result, Service, ServiceError, steadily};
+use super::{Result, Service, ServiceError, bulk_runner, steadily};
 use crate::domain::{
     Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Kind, SupportId, TenantId,
     Timestamp, Usage,
@@ -22,13 +22,13 @@ use crate::faults::{self, Site};
 use crate::store::{Claim, Completion, Hint, StoreError};
 
 /// Longest pause before a full engine is asked again.
-const ENGINE_RETRY: Duration = Duration::from_millis(500);
+pub(super) const ENGINE_RETRY: Duration = Duration::from_millis(500);
 
 /// Sentences that have as much time to be learned from as any other adaptation.
 const SENTENCES: usize = 1_000;
 
 /// Signs of life in the time of one lease: five may be lost.
-const BEATS_A_LEASE: u32 = 6;
+pub(super) const BEATS_A_LEASE: u32 = 6;
 
 /// Time until a store that did not take an attempt's end is told again.
 const TELL_AGAIN: Duration = Duration::from_millis(500);
@@ -52,10 +52,17 @@ impl Runners {
     pub fn start(service: &Service) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();
+        let name = |number| format!("{}-{number}", crate::domain::hex(&service.ids.bits()[..6]));
         for number in 0..service.config.runners {
-            let name = format!("{}-{number}", crate::domain::hex(&service.ids.bits()[..6]));
-            let (service, stopped) = (service.clone(), stopped.clone());
+            let (service, name, stopped) = (service.clone(), name(number), stopped.clone());
             running.spawn(steadily("a runner", move || run(service.clone(), name.clone(), stopped.clone())));
+        }
+        // One that runs nothing answers nothing either.
+        for number in 0..service.config.bulk_runners.min(service.config.runners) {
+            let (service, name, stopped) = (service.clone(), name(number), stopped.clone());
+            running.spawn(steadily("a bulk runner", move || {
+                bulk_runner::run(service.clone(), name.clone(), stopped.clone())
+            }));
         }
         let mut messengers = JoinSet::new();
         let of = |service: &Service| service.clone();
@@ -147,6 +154,7 @@ impl Service {
             Hint::Missed => self.keys.invalidate_all(),
         }
         self.hints.submitted.notify_waiters();
+        self.hints.bulk.notify_waiters();
         self.hints.changed.notify_waiters();
     }
 
@@ -332,7 +340,7 @@ impl Service {
 }
 
 /// What becomes of a job whose attempt went wrong: what would go wrong again fails, what was lost is tried again.
-fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
+pub(super) fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
     let failed = |code: &str, detail: String| Completion::Failed(Failure { code: code.to_owned(), detail });
     match error {
         ServiceError::Failed(failure) => Completion::Failed(failure),
@@ -344,8 +352,8 @@ fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
         ServiceError::Conflict { code, detail } => failed(code, detail),
         ServiceError::NotFound(what) => failed("not_found", format!("there is no such {what} any more")),
         ServiceError::Internal(reason) => {
-            error!(reason, "an adaptation failed");
-            failed("internal", "the adaptation failed inside the engine; the server's log has the reason".to_owned())
+            error!(reason, "a job failed");
+            failed("internal", "it failed inside the engine; the server's log has the reason".to_owned())
         }
         // A panic, a stalled worker, a database that is away, a server that stops: another attempt may do better.
         lost @ (ServiceError::Lost
@@ -361,10 +369,8 @@ fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
         | ServiceError::Unauthenticated
         | ServiceError::Forbidden { .. }) => {
             warn!(error = %lost, "an attempt was lost");
-            let failure = Failure {
-                code: "lost".to_owned(),
-                detail: "every attempt at this adaptation was lost; submit it again".to_owned(),
-            };
+            let failure =
+                Failure { code: "lost".to_owned(), detail: "every attempt at it was lost; submit it again".to_owned() };
             Completion::Retry(failure, pause(attempt, jitter))
         }
     }

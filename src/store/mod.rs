@@ -8,13 +8,14 @@
 //! Deliberately absent: tensors, HTTP, the application's clock in leases (they are on the database's clock).
 
 pub mod accounts;
+pub mod bulk;
 mod jobs;
 pub mod monitors;
+pub mod requests;
 mod sql;
 pub mod webhooks;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -22,9 +23,8 @@ pub use self::jobs::{Claim, Completion, EndNotice, JobStore, MAX_ATTEMPTS};
 use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
-    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, KeyId, LabelCount, PredictionId, Promotion, RequestKey,
-    Reservation, SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId,
-    Timestamp,
+    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, KeyId, LabelCount, PredictionId, Promotion,
+    StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
 };
 use crate::faults::Planned;
 
@@ -108,15 +108,6 @@ pub struct Page<Id> {
     pub limit: usize,
 }
 
-/// How long a request with an `Idempotency-Key` is locked by one who is at it, and how long it is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RequestTimes {
-    /// Without a sign of life.
-    pub lease: Duration,
-    /// From when it is first taken up.
-    pub keep: Duration,
-}
-
 /// What adding examples did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Added {
@@ -187,7 +178,14 @@ async fn connect(config: &StoreConfig) -> Result<SqlStore, StoreError> {
 /// Everything that is remembered.
 #[async_trait]
 pub trait Store:
-    accounts::AccountStore + JobStore + monitors::MonitorStore + webhooks::WebhookStore + Send + Sync
+    accounts::AccountStore
+    + bulk::BulkStore
+    + JobStore
+    + monitors::MonitorStore
+    + requests::RequestStore
+    + webhooks::WebhookStore
+    + Send
+    + Sync
 {
     /// Answers if the database does.
     async fn ping(&self) -> Result<(), StoreError>;
@@ -347,32 +345,4 @@ pub trait Store:
         task: TaskId,
         id: PredictionId,
     ) -> Result<Option<StoredPrediction>, StoreError>;
-
-    /// Takes up a request that may be repeated, unless it was answered, or somebody is at it. One that is new has its
-    /// ids drawn from `seed`.
-    async fn reserve_request(
-        &self,
-        tenant: TenantId,
-        request: &RequestKey,
-        seed: [u8; 32],
-        times: RequestTimes,
-    ) -> Result<Reservation, StoreError>;
-    /// Prolongs its lock by `lease`, and ends it with none; false if the request is no longer this attempt's.
-    async fn renew_request(
-        &self,
-        tenant: TenantId,
-        request: &RequestKey,
-        attempt: u32,
-        lease: Duration,
-    ) -> Result<bool, StoreError>;
-    /// Keeps its answer; false if the request is no longer this attempt's.
-    async fn save_response(
-        &self,
-        tenant: TenantId,
-        request: &RequestKey,
-        attempt: u32,
-        response: &SavedResponse,
-    ) -> Result<bool, StoreError>;
-    /// Forgets it, if it is still this attempt's.
-    async fn release_request(&self, tenant: TenantId, request: &RequestKey, attempt: u32) -> Result<(), StoreError>;
 }

@@ -372,3 +372,51 @@ fn the_doctor_says_what_would_fail_and_leaves_no_trace() {
     }
     assert!(!folder.path().join("imprint.db").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bulk_prediction_goes_on_after_kills_and_no_line_is_lost_or_doubled() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    bases::write(&folder.join("models"));
+    let start = || {
+        let mut command = imprint(folder);
+        Server::started({
+            command.env("IMPRINT_LEASE_S", "1").env("IMPRINT_POLL_MS", "20");
+            command
+        })
+    };
+    let (mut server, key) = (start(), key(folder, "sqlite:imprint.db"));
+    let body = json!({"name": "places", "base_model": "plane", "support": points()});
+    let task = server.post("/v1/tasks", &key, &body)["id"].as_str().unwrap().to_owned();
+    server.post(&format!("/v1/tasks/{task}/adaptations"), &key, &json!({}));
+    let count = 20_000;
+    let line = |at: u64| json!({"input": [at % 7, at % 5]}).to_string() + "\n";
+    let lines: String = (0..count).map(line).collect();
+    let head = format!("POST /v1/tasks/{task}/bulk-predictions HTTP/1.1\r\ncontent-type: application/x-ndjson\r\n");
+    let taken = server.send(&head, &key, &lines);
+    assert!(taken.starts_with("HTTP/1.1 202"), "{taken}");
+    let bulk: Value = serde_json::from_str(taken.split_once("\r\n\r\n").unwrap().1).unwrap();
+    let place = format!("/v1/bulk-predictions/{}", bulk["id"].as_str().unwrap());
+    let look = |server: &Server| -> Value {
+        serde_json::from_str(server.get(&place, &key).split_once("\r\n\r\n").unwrap().1).unwrap()
+    };
+    let answered = |server: &Server| look(server)["answered"].as_u64().unwrap();
+
+    for _ in 0..3 {
+        let before = answered(&server);
+        while answered(&server) == before {}
+        server.process.kill().unwrap(); // SIGKILL
+        server.process.wait().unwrap();
+        server = start();
+    }
+    assert!(answered(&server) < count, "it was over before the last kill");
+    while look(&server)["status"] != "succeeded" {}
+
+    let output = server.get(&format!("{place}/output"), &key);
+    let indices: Vec<u64> = output
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["index"].as_u64().unwrap())
+        .collect();
+    assert_eq!(indices, (0..count).collect::<Vec<_>>());
+}

@@ -49,6 +49,23 @@ def test_a_conversation_from_examples_to_feedback() -> None:
         assert (missing.value.status, missing.value.code) == (404, "not_found")
 
 
+def test_many_inputs_are_answered_in_their_places() -> None:
+    with Imprint(URL, KEY) as client:
+        task = client.create_task("wave", "sinusoid", support=WAVE)
+        client.adapt(task.id)
+        inputs = [[x / 100] for x in range(300)]
+        bulk = client.start_bulk_prediction(task.id, [*inputs, {"input": [0.0, 1.0], "external_id": "wide"}])
+        lines = list(client.bulk_output(bulk.id))
+        assert [line.index for line in lines] == list(range(301))
+        alone = client.predict(task.id, inputs[:3]).predictions
+        assert [line.prediction.value for line in lines[:3] if line.prediction] == [one.value for one in alone]
+        assert (lines[300].external_id, lines[300].errors[0]["code"]) == ("wide", "wrong_width")
+        assert [line.index for line in client.bulk_output(bulk.id, first=299)] == [299, 300]
+        assert client.get_bulk_prediction(bulk.id).refused == 1
+        client.delete_bulk_prediction(bulk.id)
+        client.delete_task(task.id)
+
+
 def test_the_async_client_says_the_same() -> None:
     async def conversation() -> list[float | None]:
         async with AsyncImprint(URL, KEY) as client:

@@ -56,6 +56,12 @@ struct LimitsBody {
     idempotency_hours: u64,
     /// Most predictions that a task keeps for feedback.
     max_stored_predictions: usize,
+    /// Bulk predictions of one tenant that may be under way.
+    tenant_bulks: usize,
+    /// Bytes of one tenant's bulk predictions that are kept, in MiB.
+    tenant_bulk_mib: u64,
+    /// How long the answers of a bulk prediction are kept after its end, in hours.
+    bulk_hours: u64,
     /// Most tasks of one tenant.
     max_tasks: usize,
     /// Most inner steps that a recipe may ask for.
@@ -98,6 +104,9 @@ async fn limits(
         max_webhooks: limits.webhooks.max_webhooks,
         idempotency_hours: limits.idempotency_hours,
         max_stored_predictions: limits.max_stored_predictions,
+        tenant_bulks: limits.tenant_bulks,
+        tenant_bulk_mib: limits.tenant_bulk_mib,
+        bulk_hours: limits.bulk_hours,
         max_tasks: limits.max_tasks,
         max_inner_steps: limits.max_inner_steps,
         max_image_side: limits.max_image_side,

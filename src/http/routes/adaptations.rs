@@ -15,7 +15,7 @@ use utoipa_axum::routes;
 
 use crate::config::HttpConfig;
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, Promotion, TaskId, TenantId, Timestamp,
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, Failure, Promotion, TaskId, TenantId, Timestamp,
 };
 use crate::http::AppState;
 use crate::http::events::{EventBody, Follower};
@@ -114,13 +114,19 @@ struct ResultBody {
     quality: Option<QualityBody>,
 }
 
-/// Why an adaptation failed.
+/// Why a job failed.
 #[derive(Debug, Serialize, ToSchema)]
-struct FailureBody {
+pub struct FailureBody {
     /// The word by which a program tells it from others.
     code: String,
     /// What to do.
     detail: String,
+}
+
+impl From<Failure> for FailureBody {
+    fn from(Failure { code, detail }: Failure) -> Self {
+        Self { code, detail }
+    }
 }
 
 impl AdaptationBody {
@@ -139,7 +145,7 @@ impl AdaptationBody {
                 adapter: id,
                 quality: quality.flatten().map(QualityBody::from),
             }),
-            error: adaptation.failure.map(|failure| FailureBody { code: failure.code, detail: failure.detail }),
+            error: adaptation.failure.map(FailureBody::from),
             created_at: adaptation.created_at,
             started_at: adaptation.started_at,
             finished_at: adaptation.finished_at,

@@ -14,7 +14,7 @@ use utoipa::openapi::schema::Type;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ObjectBuilder, OpenApi, RefOr, Server};
 
-use crate::domain::{AdaptationId, KeyId, MessageId, MonitorId, SupportId, TaskId, WebhookId};
+use crate::domain::{AdaptationId, BulkId, KeyId, MessageId, MonitorId, SupportId, TaskId, WebhookId};
 use crate::http::access;
 
 const EXAMPLES: &str = include_str!("../../../openapi/examples.json");
@@ -72,6 +72,7 @@ fn write_ids(operation: &mut Operation) {
             "task" => TaskId::PREFIX,
             "support" => SupportId::PREFIX,
             "adaptation" => AdaptationId::PREFIX,
+            "bulk" => BulkId::PREFIX,
             "key" => KeyId::PREFIX,
             "monitor" => MonitorId::PREFIX,
             "webhook" => WebhookId::PREFIX,
@@ -123,6 +124,7 @@ fn say_what_answers_mean(operation: &mut Operation) {
 /// Shows a step of the conversation as the operation's example.
 fn show(operation: &mut Operation, step: &Step) {
     const JSON: &str = "application/json";
+    const LINES: &str = "application/x-ndjson";
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
             && let Some(value) = step.path.get(&parameter.name)
@@ -131,7 +133,8 @@ fn show(operation: &mut Operation, step: &Step) {
         }
     }
     if let Some(RefOr::T(body)) = &mut operation.request_body
-        && let Some(RefOr::T(content)) = body.content.get_mut(JSON)
+        && let Some(kind) = [JSON, LINES].into_iter().find(|kind| body.content.contains_key(*kind))
+        && let Some(RefOr::T(content)) = body.content.get_mut(kind)
     {
         content.example.clone_from(&step.request);
     }

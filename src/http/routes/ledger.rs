@@ -83,12 +83,18 @@ struct StoredBody {
     adapter_bytes: u64,
     /// Predictions that are kept for feedback.
     predictions: u64,
+    /// Bulk predictions.
+    bulk_predictions: u64,
+    /// Bytes of them: inputs that wait, and answers.
+    bulk_bytes: u64,
 }
 
 impl From<Holdings> for StoredBody {
     fn from(holdings: Holdings) -> Self {
-        let Holdings { tasks, support, adaptations, adapters, adapter_bytes, predictions } = holdings;
-        Self { tasks, support, adaptations, adapters, adapter_bytes, predictions }
+        let Holdings { tasks, support, adaptations, adapters, adapter_bytes, predictions, bulks, bulk_bytes } =
+            holdings;
+        let bulk_predictions = bulks;
+        Self { tasks, support, adaptations, adapters, adapter_bytes, predictions, bulk_predictions, bulk_bytes }
     }
 }
 
@@ -221,6 +227,8 @@ pub struct CountedBody {
     adaptations: u64,
     /// Predictions that were kept for feedback.
     predictions: u64,
+    /// Bulk predictions with their answers.
+    bulk_predictions: u64,
     /// Answers that were kept for repeated requests.
     requests: u64,
     /// Tasks.
@@ -233,8 +241,9 @@ pub struct CountedBody {
 
 impl From<Counted> for CountedBody {
     fn from(counted: Counted) -> Self {
-        let Counted { support, adapters, adaptations, predictions, requests, tasks, keys, webhooks } = counted;
-        Self { support, adapters, adaptations, predictions, requests, tasks, keys, webhooks }
+        let Counted { support, adapters, adaptations, predictions, bulk_predictions, requests, tasks, keys, webhooks } =
+            counted;
+        Self { support, adapters, adaptations, predictions, bulk_predictions, requests, tasks, keys, webhooks }
     }
 }
 

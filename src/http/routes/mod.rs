@@ -10,6 +10,7 @@ mod account;
 mod adaptations;
 mod adapters;
 mod base_models;
+mod bulk;
 mod classify;
 mod docs;
 mod document;
@@ -51,6 +52,7 @@ use super::problem::Problem;
         (name = "support", description = "Labelled examples to adapt on"),
         (name = "adaptations", description = "Runs of the inner loop"),
         (name = "adapters", description = "What adaptations leave: immutable, versioned, small"),
+        (name = "bulk predictions", description = "Answers to any number of inputs, when there is nothing else to do"),
         (name = "monitors", description = "What looks at a task's predictions, and tells when a label's share changes"),
         (name = "base models", description = "What tasks adapt"),
         (name = "compatibility", description = "For clients that were written for others"),
@@ -64,6 +66,7 @@ struct Document;
 fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(predictions::router())
+        .merge(bulk::router())
         .merge(feedback::router())
         .merge(monitors::router())
         .merge(search::router())

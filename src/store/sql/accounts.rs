@@ -252,7 +252,9 @@ async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
          (SELECT COUNT(*) FROM adaptations WHERE tenant_id = $1) AS adaptations, \
          (SELECT COUNT(*) FROM adapters WHERE tenant_id = $1) AS adapters, \
          (SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM adapters WHERE tenant_id = $1) AS adapter_bytes, \
-         (SELECT COUNT(*) FROM predictions WHERE tenant_id = $1) AS predictions",
+         (SELECT COUNT(*) FROM predictions WHERE tenant_id = $1) AS predictions, \
+         (SELECT COUNT(*) FROM bulks WHERE tenant_id = $1) AS bulks, \
+         (SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM bulks WHERE tenant_id = $1) AS bulk_bytes",
     )
     .bind(tx.tenant())
     .fetch_one(&mut **tx)
@@ -265,6 +267,8 @@ async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
         adapters: fields.number("adapters")?,
         adapter_bytes: fields.number("adapter_bytes")?,
         predictions: fields.number("predictions")?,
+        bulks: fields.number("bulks")?,
+        bulk_bytes: fields.number("bulk_bytes")?,
     })
 }
 

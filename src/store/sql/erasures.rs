@@ -80,6 +80,7 @@ struct Conditions {
     adapters: &'static str,
     adaptations: &'static str,
     predictions: &'static str,
+    bulks: &'static str,
     requests: &'static str,
     tasks: &'static str,
     keys: &'static str,
@@ -95,6 +96,8 @@ const EXAMPLE: Conditions = Conditions {
     adapters: "task_id = $2 AND version > $5 AND version <= $6 AND support_hash <> 'imported' AND $3 = $3 AND $4 = $4",
     adaptations: "task_id = $2 AND version > $5 AND version <= $6 AND finished_at IS NOT NULL AND $3 = $3 AND $4 = $4",
     predictions: "task_id = $2 AND input = $4 AND $3 = $3 AND $5 = $5 AND $6 = $6",
+    // Any may hold the same input, or an answer that a version gave which goes.
+    bulks: OF_TASK,
     requests: "(path LIKE '/v1/tasks/' || $2 || '%' OR path LIKE '/v2/models/' || $2 || '%') \
                AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
     tasks: NONE,
@@ -107,6 +110,7 @@ const TASK: Conditions = Conditions {
     adapters: OF_TASK,
     adaptations: OF_TASK,
     predictions: OF_TASK,
+    bulks: OF_TASK,
     requests: EXAMPLE.requests,
     tasks: "id = $2 AND $3 = $3 AND $4 = $4 AND $5 = $5 AND $6 = $6",
     keys: NONE,
@@ -118,6 +122,7 @@ const TENANT: Conditions = Conditions {
     adapters: ALL,
     adaptations: ALL,
     predictions: ALL,
+    bulks: ALL,
     requests: ALL,
     tasks: ALL,
     keys: ALL,
@@ -152,6 +157,7 @@ async fn count(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Counted, StoreE
         adapters: count_in(tx, "adapters", conditions.adapters, traces).await?,
         adaptations: count_in(tx, "adaptations", conditions.adaptations, traces).await?,
         predictions: count_in(tx, "predictions", conditions.predictions, traces).await?,
+        bulk_predictions: count_in(tx, "bulks", conditions.bulks, traces).await?,
         requests: count_in(tx, "requests", conditions.requests, traces).await?,
         tasks: count_in(tx, "tasks", conditions.tasks, traces).await?,
         keys: count_in(tx, "keys", conditions.keys, traces).await?,
@@ -196,6 +202,7 @@ async fn remove(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<(), StoreError
     let conditions = traces.conditions();
     for (table, condition) in [
         ("predictions", conditions.predictions),
+        ("bulks", conditions.bulks),
         ("requests", conditions.requests),
         ("adaptations", conditions.adaptations),
         ("adapters", conditions.adapters),

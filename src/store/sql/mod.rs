@@ -13,6 +13,8 @@
 mod accounts;
 mod adaptations;
 mod adapters;
+mod bulk_queue;
+mod bulks;
 mod deliveries;
 mod dialect;
 mod erasures;

@@ -2,14 +2,61 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use sqlx::AssertSqlSafe;
 
+use super::SqlStore;
 use super::row::{Fields, json, number};
 use super::tx::TenantTx;
-use crate::domain::{RequestKey, Reservation, SavedResponse, Timestamp};
-use crate::store::{RequestTimes, StoreError};
+use crate::domain::{RequestKey, Reservation, SavedResponse, TenantId, Timestamp};
+use crate::store::StoreError;
+use crate::store::requests::{RequestStore, RequestTimes};
 
-pub(super) async fn reserve(
+type Answer<T> = Result<T, StoreError>;
+
+#[async_trait]
+impl RequestStore for SqlStore {
+    async fn reserve_request(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        seed: [u8; 32],
+        times: RequestTimes,
+    ) -> Answer<Reservation> {
+        let request = request.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { reserve(&mut tx, &request, seed, times).await })).await
+    }
+
+    async fn renew_request(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        attempt: u32,
+        lease: Duration,
+    ) -> Answer<bool> {
+        let request = request.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { renew(&mut tx, &request, attempt, lease).await })).await
+    }
+
+    async fn save_response(
+        &self,
+        tenant: TenantId,
+        request: &RequestKey,
+        attempt: u32,
+        response: &SavedResponse,
+    ) -> Answer<bool> {
+        let (request, response) = (request.clone(), response.clone());
+        self.change(tenant, move |mut tx| Box::pin(async move { save(&mut tx, &request, attempt, &response).await }))
+            .await
+    }
+
+    async fn release_request(&self, tenant: TenantId, request: &RequestKey, attempt: u32) -> Answer<()> {
+        let request = request.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { release(&mut tx, &request, attempt).await })).await
+    }
+}
+
+async fn reserve(
     tx: &mut TenantTx<'_>,
     request: &RequestKey,
     seed: [u8; 32],
@@ -92,12 +139,7 @@ async fn insert(
 }
 
 /// Prolongs the lock; zero ends it. False if the request is no longer this attempt's.
-pub(super) async fn renew(
-    tx: &mut TenantTx<'_>,
-    request: &RequestKey,
-    attempt: u32,
-    lease: Duration,
-) -> Result<bool, StoreError> {
+async fn renew(tx: &mut TenantTx<'_>, request: &RequestKey, attempt: u32, lease: Duration) -> Result<bool, StoreError> {
     let statement = format!(
         "UPDATE requests SET locked_until = {} + $5 WHERE tenant_id = $1 AND path = $2 AND key = $3 \
          AND attempt = $4 AND status IS NULL",
@@ -115,7 +157,7 @@ pub(super) async fn renew(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn save(
+async fn save(
     tx: &mut TenantTx<'_>,
     request: &RequestKey,
     attempt: u32,
@@ -137,7 +179,7 @@ pub(super) async fn save(
     Ok(done.rows_affected() == 1)
 }
 
-pub(super) async fn release(tx: &mut TenantTx<'_>, request: &RequestKey, attempt: u32) -> Result<(), StoreError> {
+async fn release(tx: &mut TenantTx<'_>, request: &RequestKey, attempt: u32) -> Result<(), StoreError> {
     sqlx::query(
         "DELETE FROM requests WHERE tenant_id = $1 AND path = $2 AND key = $3 AND attempt = $4 AND status IS NULL",
     )

@@ -2,17 +2,14 @@
 //!
 //! Every call about a tenant's things runs in a transaction that sees that tenant's alone.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
 
-use super::{SqlStore, adapters, predictions, promotions, requests, support, tasks};
+use super::{SqlStore, adapters, predictions, promotions, support, tasks};
 use crate::domain::{
-    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, LabelCount, PredictionId, Promotion, RequestKey,
-    Reservation, SavedResponse, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId,
-    Timestamp,
+    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, LabelCount, PredictionId, Promotion, StoredPrediction,
+    Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
 };
-use crate::store::{Added, Answering, Hint, Page, RequestTimes, Store, StoreError};
+use crate::store::{Added, Answering, Hint, Page, Store, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -233,53 +230,5 @@ impl Store for SqlStore {
         id: PredictionId,
     ) -> Answer<Option<StoredPrediction>> {
         self.look(tenant, move |mut tx| Box::pin(async move { predictions::find(&mut tx, task, id).await })).await
-    }
-
-    async fn reserve_request(
-        &self,
-        tenant: TenantId,
-        request: &RequestKey,
-        seed: [u8; 32],
-        times: RequestTimes,
-    ) -> Answer<Reservation> {
-        let request = request.clone();
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move { requests::reserve(&mut tx, &request, seed, times).await })
-        })
-        .await
-    }
-
-    async fn renew_request(
-        &self,
-        tenant: TenantId,
-        request: &RequestKey,
-        attempt: u32,
-        lease: Duration,
-    ) -> Answer<bool> {
-        let request = request.clone();
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move { requests::renew(&mut tx, &request, attempt, lease).await })
-        })
-        .await
-    }
-
-    async fn save_response(
-        &self,
-        tenant: TenantId,
-        request: &RequestKey,
-        attempt: u32,
-        response: &SavedResponse,
-    ) -> Answer<bool> {
-        let (request, response) = (request.clone(), response.clone());
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move { requests::save(&mut tx, &request, attempt, &response).await })
-        })
-        .await
-    }
-
-    async fn release_request(&self, tenant: TenantId, request: &RequestKey, attempt: u32) -> Answer<()> {
-        let request = request.clone();
-        self.change(tenant, move |mut tx| Box::pin(async move { requests::release(&mut tx, &request, attempt).await }))
-            .await
     }
 }

@@ -76,6 +76,7 @@ fn nobodys() -> BTreeMap<&'static str, String> {
         ("task", none("task")),
         ("support", none("sup")),
         ("adaptation", none("adpt")),
+        ("bulk", none("bulk")),
         ("key", none("key")),
         ("monitor", none("mon")),
         ("webhook", none("wh")),
@@ -92,7 +93,11 @@ async fn ask(app: &TestApp, operation: &Operation, key: Option<&str>, ids: &BTre
         path.push_str("?external_id=mine");
     }
     let call = app.call(&operation.method, &path).header("x-request-id", "same");
-    let call = if operation.method == "GET" { call } else { call.json(&body(&operation.id)) };
+    let call = match (operation.method.as_str(), operation.id.as_str()) {
+        ("GET", _) => call,
+        (_, "create_bulk_prediction") => call.bytes("application/x-ndjson", "{\"input\": [1, 2]}"),
+        (_, id) => call.json(&body(id)),
+    };
     match key {
         Some(key) => call.key(key).send().await,
         None => call.anonymous().send().await,
@@ -169,12 +174,15 @@ async fn to_another_tenant_every_operation_answers_byte_for_byte_as_if_nothing_w
     ids.insert("monitor", first(&format!("{place}/monitors")).await);
     app.post("/v1/webhooks", json!({"url": "https://example.com/"})).await.ok(201);
     ids.insert("webhook", first("/v1/webhooks").await);
+    let lines = app.call("POST", &format!("{place}/bulk-predictions"));
+    lines.bytes("application/x-ndjson", "{\"input\": [1, 2]}").send().await.ok(202);
+    ids.insert("bulk", first(&format!("{place}/bulk-predictions")).await);
     let stranger = app.key_of("berta").await;
     let before = (app.stored().await, app.get(&place).await.body, app.get("/v1/keys").await.body);
     let mut matched = Vec::new();
 
     for operation in operations() {
-        let owns = ["{task}", "{adaptation}", "{support}", "{key}", "{monitor}", "{webhook}"]
+        let owns = ["{task}", "{adaptation}", "{bulk}", "{support}", "{key}", "{monitor}", "{webhook}"]
             .iter()
             .any(|id| operation.path.contains(id));
         if owns {
@@ -186,7 +194,7 @@ async fn to_another_tenant_every_operation_answers_byte_for_byte_as_if_nothing_w
         }
     }
 
-    assert!(matched.len() >= 29, "{}", matched.len());
+    assert!(matched.len() >= 35, "{}", matched.len());
     assert_eq!((app.stored().await, app.get(&place).await.body, app.get("/v1/keys").await.body), before);
 }
 

@@ -30,6 +30,7 @@ async fn every_operation_of_the_document_is_served() {
             .replace("{task}", &format!("task_{}", "0".repeat(26)))
             .replace("{webhook}", &format!("wh_{}", "0".repeat(26)))
             .replace("{message}", &format!("msg_{}", "0".repeat(26)))
+            .replace("{bulk}", &format!("bulk_{}", "0".repeat(26)))
             .replace("{key}", &format!("key_{}", "0".repeat(26)))
             .replace("{support}", &format!("sup_{}", "0".repeat(26)))
             .replace("{adaptation}", &format!("adpt_{}", "0".repeat(26)));

@@ -126,7 +126,9 @@ async fn every_documented_example_executes_and_is_of_its_schema() {
             let name: &'static str = if name == "Prefer" { "prefer" } else { "if-match" };
             call = call.header(name, &translated(value.as_str().unwrap(), &ids));
         }
-        if let Some(body) = step.get("request") {
+        if let Some(Value::String(lines)) = step.get("request") {
+            call = call.bytes("application/x-ndjson", lines.as_str());
+        } else if let Some(body) = step.get("request") {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
             found.extend(faults(&document, schema, body).into_iter().map(|fault| format!("{id}, request: {fault}")));
             call = call.json(&serde_json::from_str(&translated(&body.to_string(), &ids)).unwrap());

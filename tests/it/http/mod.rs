@@ -7,6 +7,7 @@ mod adapters;
 mod app;
 mod away;
 pub mod bases;
+mod bulk;
 mod compat;
 mod contract;
 mod crowd;

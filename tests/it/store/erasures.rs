@@ -171,7 +171,8 @@ pub async fn answers_that_may_quote_an_example_go_with_it(fixture: &Fixture) {
     for path in &paths {
         let request =
             imprint::domain::RequestKey { path: path.clone(), key: "once".to_owned(), fingerprint: "f".to_owned() };
-        let times = imprint::store::RequestTimes { lease: super::fixture::LEASE, keep: super::fixture::LEASE };
+        let times =
+            imprint::store::requests::RequestTimes { lease: super::fixture::LEASE, keep: super::fixture::LEASE };
         store.reserve_request(owner, &request, [1; 32], times).await.unwrap();
     }
 

@@ -4,6 +4,7 @@
 //! a constructor in [`fixture`] and a module in `stories!`.
 
 mod adapters;
+mod bulks;
 mod cancellation;
 mod erasures;
 mod fixture;
@@ -126,6 +127,13 @@ stories! {
         a_notice_that_cannot_be_read_holds_up_no_other,
         an_operator_puts_a_failed_job_back,
         a_hint_reaches_the_other_processes_on_the_database;
+    bulks:
+        inputs_become_answers_piece_by_piece,
+        a_turn_that_is_lost_goes_on_where_it_was_and_the_old_attempt_is_fenced_out,
+        what_is_lost_three_times_without_an_answer_in_between_fails,
+        tenants_take_turns_with_bulk_predictions,
+        bulk_predictions_have_limits,
+        what_was_called_off_or_broken_off_or_has_expired_goes;
     monitors:
         a_monitor_is_shown_predictions_and_keeps_its_alerts,
         a_monitor_with_another_rule_begins_anew_and_goes_with_its_task,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use imprint::domain::{RequestKey, Reservation, SavedResponse};
-use imprint::store::RequestTimes;
+use imprint::store::requests::RequestTimes;
 
 use super::Fixture;
 

@@ -3,7 +3,19 @@
 from ._async import AsyncImprint
 from ._errors import ImprintError
 from ._inputs import image
-from ._models import Adaptation, Added, Adapter, Event, Example, Prediction, Predictions, Span, Task
+from ._models import (
+    Adaptation,
+    Adapter,
+    Added,
+    BulkLine,
+    BulkPrediction,
+    Event,
+    Example,
+    Prediction,
+    Predictions,
+    Span,
+    Task,
+)
 from ._sync import Imprint
 from ._webhooks import NotGenuine, verify_webhook
 
@@ -12,6 +24,8 @@ __all__ = [
     "Adapter",
     "Added",
     "AsyncImprint",
+    "BulkLine",
+    "BulkPrediction",
     "Event",
     "Example",
     "Imprint",

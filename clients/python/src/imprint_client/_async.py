@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import httpx
 
 from . import _operations as op
-from ._models import Adaptation, Adapter, Added, Event, Example, Predictions, Task
+from ._models import Adaptation, Adapter, Added, BulkLine, BulkPrediction, Event, Example, Predictions, Task
 from ._operations import Operation, Page
 from ._retries import backoff, headers_of, may_repeat_lost, pause_after, problem_of
 
@@ -55,7 +55,12 @@ class AsyncImprint:
             is_last = attempt == self._max_retries
             try:
                 response = await self._http.request(
-                    operation.method, operation.path, json=operation.body, params=operation.query, headers=headers
+                    operation.method,
+                    operation.path,
+                    json=operation.body,
+                    content=operation.content,
+                    params=operation.query,
+                    headers=headers,
                 )
             except httpx.TransportError:
                 if is_last or not may_repeat_lost(operation):
@@ -63,7 +68,7 @@ class AsyncImprint:
                 await asyncio.sleep(backoff(attempt))
                 continue
             if response.is_success:
-                return operation.read(response.json() if response.content else None)
+                return operation.answer(response)
             pause = pause_after(response, attempt)
             if pause is None or is_last:
                 raise problem_of(response)
@@ -203,6 +208,42 @@ class AsyncImprint:
         """Predicts with a task's adapter."""
         fields = {"version": version, "top_k": top_k, "abstain": abstain, "store": store}
         return await self.send(op.predict(task, query, **fields))
+
+    async def start_bulk_prediction(
+        self,
+        task: str,
+        inputs: Iterable[Any],
+        *,
+        version: int | None = None,
+        top_k: int | None = None,
+        abstain: bool | None = None,
+    ) -> BulkPrediction:
+        """Predicts for many inputs when there is nothing else to do. ``{"input": …, "external_id": …}`` names one."""
+        fields = {"version": version, "top_k": top_k, "abstain": abstain}
+        return await self.send(op.create_bulk_prediction(task, inputs, **fields))
+
+    async def get_bulk_prediction(self, bulk: str) -> BulkPrediction:
+        return await self.send(op.get_bulk_prediction(bulk))
+
+    async def cancel_bulk_prediction(self, bulk: str) -> BulkPrediction:
+        return await self.send(op.cancel_bulk_prediction(bulk))
+
+    async def delete_bulk_prediction(self, bulk: str) -> None:
+        await self.send(op.delete_bulk_prediction(bulk))
+
+    async def bulk_output(self, bulk: str, *, first: int = 0) -> AsyncIterator[BulkLine]:
+        """The lines of a bulk prediction's output from ``first`` on, as they are answered, until it is over."""
+        while True:
+            # The status first: once it is over, the lines are all there.
+            is_over = (await self.get_bulk_prediction(bulk)).is_over
+            lines = await self.send(op.bulk_output(bulk, first))
+            for line in lines:
+                yield line
+                first = line.index + 1
+            if is_over:
+                return
+            if not lines:
+                await asyncio.sleep(0.5)
 
     async def evaluate(
         self, task: str, examples: Sequence[dict[str, Any]], *, version: int | None = None

@@ -101,7 +101,8 @@ class Span:
 
 @dataclass(frozen=True)
 class Prediction:
-    id: str
+    #: None in the output of a bulk prediction.
+    id: str | None = None
     label: str | None = None
     confidence: float | None = None
     value: float | None = None
@@ -128,6 +129,42 @@ class Predictions:
     @classmethod
     def read(cls, body: dict[str, Any]) -> Predictions:
         return read(cls, {**body, "predictions": [Prediction.read(answer) for answer in body["predictions"]]})
+
+
+@dataclass(frozen=True)
+class BulkPrediction:
+    id: str
+    task: str
+    version: int
+    status: str
+    lines: int
+    answered: int
+    refused: int
+    bytes: int
+    created_at: str
+    error: dict[str, Any] | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    expires_at: str | None = None
+
+    @property
+    def is_over(self) -> bool:
+        return self.status in ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class BulkLine:
+    """What became of one input: a prediction, or errors."""
+
+    index: int
+    external_id: str | None = None
+    prediction: Prediction | None = None
+    errors: tuple[dict[str, Any], ...] = ()
+
+    @classmethod
+    def read(cls, body: dict[str, Any]) -> BulkLine:
+        prediction = Prediction.read(body["prediction"]) if "prediction" in body else None
+        return read(cls, {**body, "prediction": prediction, "errors": tuple(body.get("errors", []))})
 
 
 @dataclass(frozen=True)

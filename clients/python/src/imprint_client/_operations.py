@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from ._models import Adaptation, Adapter, Added, Event, Example, Predictions, Task, read
+import httpx
+
+from ._models import Adaptation, Adapter, Added, BulkLine, BulkPrediction, Event, Example, Predictions, Task, read
+
+LINES = "application/x-ndjson"
 
 T = TypeVar("T")
 
@@ -19,6 +24,13 @@ class Operation(Generic[T]):
     body: dict[str, Any] | None = None
     query: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
+    content: bytes | None = None
+
+    def answer(self, response: httpx.Response) -> T:
+        """What an answer that is a success says."""
+        if response.headers.get("content-type") == LINES:
+            return self.read([json.loads(line) for line in response.text.splitlines()])
+        return self.read(response.json() if response.content else None)
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,31 @@ def rollback(task: str) -> Operation[Task]:
 def predict(task: str, query: Sequence[Any], **fields: Any) -> Operation[Predictions]:
     body = given(query=list(query), **fields)
     return Operation("POST", f"/v1/tasks/{task}/predict", Predictions.read, body)
+
+
+def create_bulk_prediction(task: str, inputs: Iterable[Any], **fields: Any) -> Operation[BulkPrediction]:
+    lines = (one if isinstance(one, dict) and "input" in one else {"input": one} for one in inputs)
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    path, headers = f"/v1/tasks/{task}/bulk-predictions", {"content-type": LINES}
+    query = {name: str(value).lower() for name, value in given(**fields).items()}
+    return Operation("POST", path, lambda answer: read(BulkPrediction, answer), None, query, headers, content)
+
+
+def get_bulk_prediction(bulk: str) -> Operation[BulkPrediction]:
+    return Operation("GET", f"/v1/bulk-predictions/{bulk}", lambda answer: read(BulkPrediction, answer))
+
+
+def cancel_bulk_prediction(bulk: str) -> Operation[BulkPrediction]:
+    return Operation("POST", f"/v1/bulk-predictions/{bulk}/cancel", lambda answer: read(BulkPrediction, answer), {})
+
+
+def delete_bulk_prediction(bulk: str) -> Operation[None]:
+    return Operation("DELETE", f"/v1/bulk-predictions/{bulk}", nothing)
+
+
+def bulk_output(bulk: str, first: int) -> Operation[list[BulkLine]]:
+    path = f"/v1/bulk-predictions/{bulk}/output"
+    return Operation("GET", path, lambda lines: [BulkLine.read(line) for line in lines], query={"from": first})
 
 
 def evaluate(task: str, examples: Sequence[dict[str, Any]], version: int | None) -> Operation[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import httpx
 
 from . import _operations as op
-from ._models import Adaptation, Adapter, Added, Event, Example, Predictions, Task
+from ._models import Adaptation, Adapter, Added, BulkLine, BulkPrediction, Event, Example, Predictions, Task
 from ._operations import Operation, Page
 from ._retries import backoff, headers_of, may_repeat_lost, pause_after, problem_of
 
@@ -55,7 +55,12 @@ class Imprint:
             is_last = attempt == self._max_retries
             try:
                 response = self._http.request(
-                    operation.method, operation.path, json=operation.body, params=operation.query, headers=headers
+                    operation.method,
+                    operation.path,
+                    json=operation.body,
+                    content=operation.content,
+                    params=operation.query,
+                    headers=headers,
                 )
             except httpx.TransportError:
                 if is_last or not may_repeat_lost(operation):
@@ -63,7 +68,7 @@ class Imprint:
                 time.sleep(backoff(attempt))
                 continue
             if response.is_success:
-                return operation.read(response.json() if response.content else None)
+                return operation.answer(response)
             pause = pause_after(response, attempt)
             if pause is None or is_last:
                 raise problem_of(response)
@@ -203,6 +208,42 @@ class Imprint:
         """Predicts with a task's adapter."""
         fields = {"version": version, "top_k": top_k, "abstain": abstain, "store": store}
         return self.send(op.predict(task, query, **fields))
+
+    def start_bulk_prediction(
+        self,
+        task: str,
+        inputs: Iterable[Any],
+        *,
+        version: int | None = None,
+        top_k: int | None = None,
+        abstain: bool | None = None,
+    ) -> BulkPrediction:
+        """Predicts for many inputs when there is nothing else to do. ``{"input": …, "external_id": …}`` names one."""
+        fields = {"version": version, "top_k": top_k, "abstain": abstain}
+        return self.send(op.create_bulk_prediction(task, inputs, **fields))
+
+    def get_bulk_prediction(self, bulk: str) -> BulkPrediction:
+        return self.send(op.get_bulk_prediction(bulk))
+
+    def cancel_bulk_prediction(self, bulk: str) -> BulkPrediction:
+        return self.send(op.cancel_bulk_prediction(bulk))
+
+    def delete_bulk_prediction(self, bulk: str) -> None:
+        self.send(op.delete_bulk_prediction(bulk))
+
+    def bulk_output(self, bulk: str, *, first: int = 0) -> Iterator[BulkLine]:
+        """The lines of a bulk prediction's output from ``first`` on, as they are answered, until it is over."""
+        while True:
+            # The status first: once it is over, the lines are all there.
+            is_over = (self.get_bulk_prediction(bulk)).is_over
+            lines = self.send(op.bulk_output(bulk, first))
+            for line in lines:
+                yield line
+                first = line.index + 1
+            if is_over:
+                return
+            if not lines:
+                time.sleep(0.5)
 
     def evaluate(
         self, task: str, examples: Sequence[dict[str, Any]], *, version: int | None = None
