@@ -78,7 +78,7 @@ impl Evaluation {
         Some(Self {
             n: judged.len(),
             accuracy: hits as f64 / judged.len() as f64,
-            accuracy_ci95: accuracy_interval(hits, judged.len()),
+            accuracy_ci95: accuracy_interval(hits as f64, judged.len()),
             macro_f1: asked.iter().map(|label| label.f1).sum::<f64>() / asked.len().max(1) as f64,
             calibration_error: calibration_error(&by_confidence),
             coverage: answered.len() as f64 / judged.len() as f64,

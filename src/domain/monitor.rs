@@ -230,7 +230,7 @@ impl Watch {
     /// Takes the baseline from the window, once it is full.
     fn learn(&mut self, rule: &MonitorRule) {
         if self.recent.len() == rule.window {
-            let [low, high] = accuracy_interval(self.hits(), self.recent.len());
+            let [low, high] = accuracy_interval(self.hits() as f64, self.recent.len());
             self.baseline = Some(watched(if rule.ratio > 1.0 { high } else { low }));
         }
     }

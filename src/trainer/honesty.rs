@@ -23,9 +23,14 @@ pub struct Honesty {
 }
 
 impl Honesty {
-    /// Whether the interval holds the accuracy.
+    /// Whether the interval holds the accuracy. Of q queries that were all answered right, nobody knows more than that the
+    /// accuracy is above 0.05^(1/q), at 95 %: there the interval has to reach that.
     pub fn covers(&self) -> bool {
-        (self.interval[0]..=self.interval[1]).contains(&self.accuracy)
+        let [low, high] = self.interval;
+        if self.accuracy == 1.0 {
+            return high >= 0.05f64.powf(1.0 / self.queries as f64);
+        }
+        (low..=high).contains(&self.accuracy)
     }
 }
 

@@ -10,7 +10,7 @@ use imprint::domain::{
 use imprint::meta::eval::episode;
 use imprint::meta::task::{self, EpisodeSpec, Sources, Split, TaskConfig, TaskDistribution};
 use imprint::meta::{Episode, Model, Phase, bundle};
-use imprint::trainer::in_order;
+use imprint::trainer::{Honesty, in_order};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::Device;
@@ -116,7 +116,7 @@ fn shown(tasks: &dyn TaskDistribution, seed: u64, is_clean: bool) -> Vec<Shown> 
 fn agrees(task: &Shown) -> bool {
     let (estimate, [low, high]) = (task.quality.accuracy.unwrap(), task.quality.accuracy_ci95.unwrap());
     let hits = task.plain.iter().filter(|(_, is_right)| *is_right).count();
-    let [least, most] = accuracy_interval(hits, task.plain.len());
+    let [least, most] = accuracy_interval(hits as f64, task.plain.len());
     let difference = estimate - task.truth;
     let below = (estimate - low).hypot(most - task.truth);
     let above = (high - estimate).hypot(task.truth - least);
@@ -136,8 +136,9 @@ fn intervals_cover_the_truth_as_often_as_they_say_and_confidence_is_accuracy() {
     let covered = shown
         .iter()
         .filter(|task| {
-            let [low, high] = task.quality.accuracy_ci95.unwrap();
-            (low..=high).contains(&task.truth)
+            let (estimate, interval) = (task.quality.accuracy.unwrap(), task.quality.accuracy_ci95.unwrap());
+            let (n, per_label, queries) = (task.quality.n, task.quality.per_label.clone(), task.plain.len());
+            Honesty { n, estimate, interval, per_label, accuracy: task.truth, queries }.covers()
         })
         .count() as f64
         / shown.len() as f64;
@@ -160,8 +161,8 @@ fn intervals_cover_the_truth_as_often_as_they_say_and_confidence_is_accuracy() {
     say(&format!("calibration error {plain:.4} without, {fitted:.4} with the fitted temperature"));
     say(&format!("with abstain: {precision:.4} right of {coverage:.3} answered"));
 
-    // The measurement is of a hundred drawings itself, and half of the time it is 1: see `agrees`.
-    assert!(covered >= 0.8, "{covered}");
+    // Nearly all is right here, and an interval is as often wider than need be: `imprint eval --estimates` has others.
+    assert!(covered >= 0.92, "{covered}");
     assert!(agreed >= 0.92, "{agreed}");
     assert!((estimate - truth).abs() < 0.01, "{estimate} {truth}");
     assert!(fitted < 0.02 && fitted <= plain, "{fitted} {plain}");
