@@ -104,6 +104,7 @@ do("rollback", task=task)
 do("import_adapter", {"weights": base64.b64encode(weights).decode(), "labels": labels, "promote": "never"}, task=task)
 prediction = do("predict", {"query": query, "top_k": 2, "store": True}, task=task)["predictions"][0]["id"]
 do("search", {"query": query[0], "limit": 2}, task=task)
+do("suggest", {"query": [query[0], more["input"]], "limit": 1}, task=task)
 do("take_feedback", {"prediction_id": prediction, "label": labels[0]}, task=task)
 do("compare", {"versions": [1, 2], "query": query}, task=task)
 do("evaluate", {"examples": [{"input": query[0], "label": labels[0]}]}, task=task)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{CliError, out};
 use crate::config::StoreConfig;
 use crate::domain::{Scope, SystemClock, SystemIds};
-use crate::service::keys;
+use crate::service::keys::{self, NewKey};
 use crate::store;
 
 /// Makes keys.
@@ -24,6 +24,9 @@ enum KeysCommand {
         /// What it may do: `predict` (read and ask), `adapt` (change things, too) or `admin` (make keys, too).
         #[arg(long, default_value = "admin")]
         scope: Scope,
+        /// What to call it, to know it again in the list.
+        #[arg(long)]
+        name: Option<String>,
         /// For how many days it is valid; for ever by default.
         #[arg(long)]
         days: Option<u32>,
@@ -35,11 +38,12 @@ enum KeysCommand {
 impl Keys {
     /// Makes the key.
     pub fn run(self) -> Result<(), CliError> {
-        let KeysCommand::Create { tenant, scope, days, store } = self.command;
+        let KeysCommand::Create { tenant, scope, name, days, store } = self.command;
         let valid_for = days.map(|days| Duration::from_hours(24 * u64::from(days)));
         super::runtime()?.block_on(async {
             let store = store::open(&store).await?;
-            let made = keys::create(&*store, &SystemClock, &SystemIds, &tenant, scope, valid_for).await?;
+            let made =
+                keys::create(&*store, &SystemClock, &SystemIds, &tenant, NewKey { name, scope, valid_for }).await?;
             out::line(made.key.reveal());
             Ok(())
         })

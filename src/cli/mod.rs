@@ -18,6 +18,7 @@ mod progress;
 mod search;
 mod serve;
 mod served;
+mod settings;
 mod sources;
 mod tagging;
 mod tensorboard;
@@ -98,14 +99,15 @@ pub enum CliError {
 
 /// Runs the command that the arguments name.
 pub fn run() -> Result<(), CliError> {
-    match Cli::parse().command {
+    let (cli, origins) = settings::read()?;
+    match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Keys(keys) => keys.run(),
         Command::Jobs(jobs) => jobs.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Models(models) => models.run(),
         Command::Health(health) => Ok(health.run()?),
-        Command::Doctor(doctor) => doctor.run(),
+        Command::Doctor(doctor) => doctor.run(&origins),
         Command::Train(train) => train.run(),
         Command::Eval(eval) => eval.run(),
         Command::Search(search) => search.run(),

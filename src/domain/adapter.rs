@@ -38,6 +38,17 @@ pub struct Adapter {
     pub created_at: Timestamp,
 }
 
+/// One time that a version was made to answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Promoted {
+    /// The version.
+    pub version: u32,
+    /// When.
+    pub promoted_at: Timestamp,
+    /// When that was taken back.
+    pub undone_at: Option<Timestamp>,
+}
+
 /// All that an adapter is a function of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterOrigin {

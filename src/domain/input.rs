@@ -150,6 +150,9 @@ impl InputSchema {
     /// One row of finite numbers from a caller's value.
     pub fn row(&self, input: &Input, limits: PixelLimits) -> Result<Vec<f32>, Fault> {
         match (self, input) {
+            (Self::Text { width, .. }, Input::Vector(values)) if values.len() != *width => {
+                Err(Fault::WrongInput { expected: self.describe(), given: input.describe() })
+            }
             (Self::Vector { width } | Self::Text { width, .. }, Input::Vector(values)) => {
                 if values.len() != *width {
                     return Err(Fault::WrongWidth { expected: *width, given: values.len() });

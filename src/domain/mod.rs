@@ -38,7 +38,7 @@ mod webhook;
 
 pub use account::{AuditEntry, Counted, Erasure, Holdings, Receipt, Usage};
 pub use adaptation::{Adaptation, AdaptationStatus, Failure, Promotion, Recipe};
-pub use adapter::{Adapter, AdapterBlob, AdapterOrigin};
+pub use adapter::{Adapter, AdapterBlob, AdapterOrigin, Promoted};
 pub use base_model::{BaseModel, Figure, Limits, Manifest, Precision, Provenance};
 pub use bulk::{Bulk, BulkItem, BulkPiece, BulkStatus, Refusal};
 pub use calibration::{Calibration, TARGET_PRECISION, calibration_error, probabilities};

@@ -71,6 +71,8 @@ pub struct KeyRecord {
     pub tenant: TenantId,
     /// SHA-256 of the whole key.
     pub digest: [u8; 32],
+    /// What its owner calls it.
+    pub name: Option<String>,
     /// What it may do.
     pub scope: Scope,
     /// When it was made.
@@ -145,6 +147,7 @@ mod tests {
             id: key.id(),
             tenant: TenantId::fresh(&SeededIds::new(1)),
             digest: key.digest(),
+            name: None,
             scope: Scope::Admin,
             created_at: Timestamp::from_millis(0),
             expires_at: None,

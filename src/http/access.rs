@@ -21,7 +21,7 @@ const PUBLIC: [&str; 8] =
     ["/docs", "/livez", "/openapi.json", "/problems/{code}", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"];
 
 /// POSTs that change nothing.
-const ASKING: [&str; 9] = [
+const ASKING: [&str; 10] = [
     "/v1/adapt-predict",
     "/v1/classify",
     "/v1/tasks/{task}/adapters/{version}/verify",
@@ -29,6 +29,7 @@ const ASKING: [&str; 9] = [
     "/v1/tasks/{task}/evaluate",
     "/v1/tasks/{task}/predict",
     "/v1/tasks/{task}/search",
+    "/v1/tasks/{task}/suggestions",
     "/v2/models/{task}/infer",
     "/v2/models/{task}/versions/{version}/infer",
 ];

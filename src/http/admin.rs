@@ -163,11 +163,10 @@ async fn list_keys(
 async fn create_key(
     State(service): State<Service>,
     ApiPath(tenant): ApiPath<TenantId>,
-    ApiJson(CreateKeyBody { scope, expires_in_s }): ApiJson<CreateKeyBody>,
+    ApiJson(body): ApiJson<CreateKeyBody>,
 ) -> Result<(StatusCode, Json<KeyMadeBody>), Problem> {
     service.check_tenant(tenant).await?;
-    let valid_for = expires_in_s.map(|seconds| Duration::from_secs(seconds.into()));
-    Ok((StatusCode::CREATED, Json(service.create_key(tenant, scope, valid_for).await?.into())))
+    Ok((StatusCode::CREATED, Json(service.create_key(tenant, body.try_into()?).await?.into())))
 }
 
 async fn revoke_key(

@@ -2,7 +2,8 @@
 
 use super::{Result, Service, ServiceError};
 use crate::domain::{
-    Adapter, AdapterBlob, AdapterId, BaseModel, Fault, Kind, Promotion, Recipe, Rows, Task, TaskId, TenantId, hex,
+    Adapter, AdapterBlob, AdapterId, BaseModel, Fault, Kind, Promoted, Promotion, Recipe, Rows, Task, TaskId, TenantId,
+    hex,
 };
 use crate::engine::{EngineError, Origin};
 
@@ -34,6 +35,11 @@ pub struct Verified {
 }
 
 impl Service {
+    /// Which versions of a task answered when, oldest first.
+    pub async fn list_promotions(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Promoted>> {
+        Ok(self.store.list_promotions(tenant, task).await?)
+    }
+
     /// Versions of a task's adapter, newest first.
     pub async fn list_adapters(
         &self,

@@ -1,6 +1,6 @@
 //! Feedback: what would have been right, about predictions that were kept.
 
-use super::{Answer, Given, GivenExample, Predicted, Result, Service, ServiceError, SupportAdded};
+use super::{Answer, Given, GivenExample, Page, Predicted, Result, Service, ServiceError, SupportAdded};
 use crate::domain::{Input, PredictionId, Span, StoredPrediction, Target, TaskId, TenantId};
 
 /// What would have been right.
@@ -42,6 +42,16 @@ impl Service {
         let example = GivenExample { label, value, spans, ..GivenExample::of(input) };
         let given = Given { examples: vec![example], unlabelled: Vec::new() };
         Ok(FeedbackTaken { was_right, support: self.add_support(tenant, task, given).await? })
+    }
+
+    /// Predictions of a task that are kept, newest first.
+    pub async fn list_predictions(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        page: Page<PredictionId>,
+    ) -> Result<Vec<StoredPrediction>> {
+        Ok(self.store.list_predictions(tenant, task, page).await?)
     }
 
     /// Keeps predictions for feedback.

@@ -34,6 +34,24 @@ pub struct KeyMade {
     pub record: KeyRecord,
 }
 
+/// A key as somebody asks for it.
+#[derive(Clone, Debug)]
+pub struct NewKey {
+    /// What to call it.
+    pub name: Option<String>,
+    /// What it may do.
+    pub scope: Scope,
+    /// How long it is valid; for ever by default.
+    pub valid_for: Option<Duration>,
+}
+
+impl NewKey {
+    /// One without a name or an end.
+    pub fn of(scope: Scope) -> Self {
+        Self { name: None, scope, valid_for: None }
+    }
+}
+
 /// A new key for the tenant of that name, which is made if it is not there. Needs no engine: operators do this beside
 /// the server.
 pub async fn create(
@@ -41,11 +59,10 @@ pub async fn create(
     clock: &dyn Clock,
     ids: &dyn IdSource,
     tenant: &str,
-    scope: Scope,
-    valid_for: Option<Duration>,
+    new: NewKey,
 ) -> Result<KeyMade> {
     let tenant = find_or_create(store, clock, ids, tenant).await?;
-    add(store, clock, ids, tenant.id, scope, valid_for).await
+    add(store, clock, ids, tenant.id, new).await
 }
 
 async fn add(
@@ -53,12 +70,15 @@ async fn add(
     clock: &dyn Clock,
     ids: &dyn IdSource,
     tenant: TenantId,
-    scope: Scope,
-    valid_for: Option<Duration>,
+    new: NewKey,
 ) -> Result<KeyMade> {
+    let NewKey { name, scope, valid_for } = new;
+    if let Some(name) = &name {
+        check_name("name", name, "/name")?;
+    }
     let (key, created_at) = (ApiKey::fresh(ids), clock.now());
     let expires_at = valid_for.map(|time| after(created_at, time));
-    let record = KeyRecord { id: key.id(), tenant, digest: key.digest(), scope, created_at, expires_at };
+    let record = KeyRecord { id: key.id(), tenant, digest: key.digest(), name, scope, created_at, expires_at };
     store.create_key(&record).await?;
     Ok(KeyMade { key, record })
 }
@@ -70,13 +90,13 @@ fn after(moment: Timestamp, time: Duration) -> Timestamp {
 
 impl Service {
     /// A new key of a tenant.
-    pub async fn create_key(&self, tenant: TenantId, scope: Scope, valid_for: Option<Duration>) -> Result<KeyMade> {
-        if let Some(time) = valid_for.filter(|time| time.is_zero() || *time > LONGEST_VALIDITY) {
+    pub async fn create_key(&self, tenant: TenantId, new: NewKey) -> Result<KeyMade> {
+        if let Some(time) = new.valid_for.filter(|time| time.is_zero() || *time > LONGEST_VALIDITY) {
             let given = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
             let most = i64::from(i32::MAX);
             return Err(Fault::OutOfRange { given, least: 1, most }.at("/expires_in_s").into());
         }
-        add(&*self.store, &*self.clock, &*self.ids, tenant, scope, valid_for).await
+        add(&*self.store, &*self.clock, &*self.ids, tenant, new).await
     }
 
     /// The tenant of that name, made if it is not there: for operators.
@@ -113,11 +133,12 @@ impl Service {
         Ok(())
     }
 
-    /// A new key of the same scope; the old one ends after `overlap`.
+    /// A new key of the same name and scope; the old one ends after `overlap`.
     pub async fn rotate_key(&self, tenant: TenantId, key: KeyId, overlap: Duration) -> Result<KeyMade> {
         let found = self.store.find_key(key).await?.filter(|record| record.tenant == tenant);
-        let scope = found.ok_or(ServiceError::NotFound("key"))?.scope;
-        let made = add(&*self.store, &*self.clock, &*self.ids, tenant, scope, None).await?;
+        let KeyRecord { name, scope, .. } = found.ok_or(ServiceError::NotFound("key"))?;
+        let new = NewKey { name, scope, valid_for: None };
+        let made = add(&*self.store, &*self.clock, &*self.ids, tenant, new).await?;
         self.store.end_key(tenant, key, after(self.clock.now(), overlap)).await?;
         self.keys.invalidate(&key).await;
         self.tell(Hint::Key(key));

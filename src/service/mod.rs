@@ -30,6 +30,7 @@ mod requests;
 mod residency;
 mod runner;
 mod steady;
+mod suggestions;
 mod tagging;
 mod targets;
 mod tasks;
@@ -74,6 +75,7 @@ pub use predictions::{
 pub use relay::Relay;
 pub use requests::REQUEST_LEASE;
 pub use runner::Runners;
+pub use suggestions::{Suggest, Suggestion};
 pub use tasks::{NewTask, TaskState, TaskView};
 pub use uploads::{Verdict, Verdicts};
 pub use webhooks::NewWebhook;

@@ -24,7 +24,7 @@ const MOST: usize = 20;
 const CHUNK: usize = 64;
 
 /// Features of length 1.
-type Direction = Arc<[f32]>;
+pub(super) type Direction = Arc<[f32]>;
 
 /// Whose examples, as which base model sees them.
 type Key = (Arc<str>, SupportId);
@@ -196,7 +196,7 @@ impl Service {
     }
 
     /// Features of rows, each of length 1.
-    async fn directions(&self, origin: Origin, base: &BaseModel, rows: Rows) -> Result<Vec<Direction>> {
+    pub(super) async fn directions(&self, origin: Origin, base: &BaseModel, rows: Rows) -> Result<Vec<Direction>> {
         let features = self.engine.features(origin, &base.manifest.name, rows).await?;
         Ok(features.into_iter().map(|row| direction(&row)).collect())
     }

@@ -23,7 +23,7 @@ pub use self::jobs::{Claim, Completion, EndNotice, JobStore, MAX_ATTEMPTS};
 use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
-    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, KeyId, LabelCount, PredictionId, Promotion,
+    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, KeyId, LabelCount, PredictionId, Promoted, Promotion,
     StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
 };
 use crate::faults::Planned;
@@ -338,6 +338,15 @@ pub trait Store:
         predictions: &[StoredPrediction],
         most: usize,
     ) -> Result<bool, StoreError>;
+    /// Predictions of a task that are kept, newest first.
+    async fn list_predictions(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        page: Page<PredictionId>,
+    ) -> Result<Vec<StoredPrediction>, StoreError>;
+    /// Which versions of a task answered when, oldest first.
+    async fn list_promotions(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Promoted>, StoreError>;
     /// A prediction that was kept.
     async fn find_prediction(
         &self,

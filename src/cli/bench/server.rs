@@ -140,7 +140,7 @@ async fn serve(
     let mut made = Vec::with_capacity(tenants);
     for tenant in 0..tenants {
         let name = format!("tenant-{tenant}");
-        let key = keys::create(&*store, &*clock, &*ids, &name, Scope::Adapt, None).await?.key;
+        let key = keys::create(&*store, &*clock, &*ids, &name, keys::NewKey::of(Scope::Adapt)).await?.key;
         made.push(key.reveal().to_owned());
     }
     let service = Service::new(store, engine, clock, Arc::clone(&ids), ServiceConfig::default());

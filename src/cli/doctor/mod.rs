@@ -8,6 +8,7 @@ mod parts;
 
 use serde::Serialize;
 
+use super::settings::Origin;
 use super::{CliError, out};
 use crate::config::{EngineConfig, HttpConfig, ServiceConfig, StoreConfig};
 
@@ -79,10 +80,17 @@ impl Finding {
     }
 }
 
+/// What is not as it would be by itself, and who says so.
+fn setting(Origin { name, value, source }: &Origin) -> Finding {
+    let value = value.as_deref().unwrap_or("(not shown)");
+    Finding::ok("setting", format!("{name} = {value}, by {source}"))
+}
+
 impl Doctor {
     /// Looks at everything.
-    pub fn run(self) -> Result<(), CliError> {
-        let mut findings = parts::engine(&self.engine);
+    pub fn run(self, origins: &[Origin]) -> Result<(), CliError> {
+        let mut findings: Vec<Finding> = origins.iter().map(setting).collect();
+        findings.extend(parts::engine(&self.engine));
         let runtime = super::runtime()?;
         findings.extend(runtime.block_on(parts::computations(&self.engine)));
         findings.extend(runtime.block_on(parts::store(&self.store)));

@@ -17,7 +17,7 @@ use crate::http::extract::{ApiJson, ApiPath, Caller};
 use crate::http::page::List;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::service::Service;
-use crate::service::keys::KeyMade;
+use crate::service::keys::{KeyMade, NewKey};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(create_key, list_keys)).routes(routes!(revoke_key)).routes(routes!(rotate_key))
@@ -27,12 +27,25 @@ pub fn router() -> OpenApiRouter<AppState> {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateKeyBody {
+    /// What to call it.
+    #[schema(example = "ci", min_length = 1, max_length = 128)]
+    name: Option<String>,
     /// What it may do: `predict` (read and ask), `adapt` (change things, too) or `admin` (make keys, too).
-    #[schema(value_type = String, example = "predict", pattern = "^(predict|adapt|admin)$")]
-    pub scope: Scope,
+    #[schema(value_type = String, required = true, example = "predict", pattern = "^(predict|adapt|admin)$")]
+    scope: Option<Scope>,
     /// How long it is valid, in seconds; for ever by default.
     #[schema(minimum = 1)]
-    pub expires_in_s: Option<u32>,
+    expires_in_s: Option<u32>,
+}
+
+impl TryFrom<CreateKeyBody> for NewKey {
+    type Error = Problem;
+
+    fn try_from(CreateKeyBody { name, scope, expires_in_s }: CreateKeyBody) -> Result<Self, Problem> {
+        let missing = || "missing field `scope`: `predict`, `adapt` or `admin`".to_owned();
+        let scope = scope.ok_or_else(|| Problem::wrong_form("/scope".to_owned(), missing()))?;
+        Ok(Self { name, scope, valid_for: expires_in_s.map(|seconds| Duration::from_secs(seconds.into())) })
+    }
 }
 
 /// A key, without its secret.
@@ -43,6 +56,8 @@ pub struct KeyBody {
     id: KeyId,
     /// `key`
     object: &'static str,
+    /// What it is called.
+    name: Option<String>,
     /// What it may do.
     #[schema(value_type = String)]
     scope: Scope,
@@ -64,8 +79,8 @@ pub struct KeyMadeBody {
 }
 
 impl From<KeyRecord> for KeyBody {
-    fn from(KeyRecord { id, scope, created_at, expires_at, .. }: KeyRecord) -> Self {
-        Self { id, object: "key", scope, created_at, expires_at }
+    fn from(KeyRecord { id, name, scope, created_at, expires_at, .. }: KeyRecord) -> Self {
+        Self { id, object: "key", name, scope, created_at, expires_at }
     }
 }
 
@@ -83,10 +98,9 @@ impl From<KeyMade> for KeyMadeBody {
 async fn create_key(
     State(service): State<Service>,
     Caller(tenant): Caller,
-    ApiJson(CreateKeyBody { scope, expires_in_s }): ApiJson<CreateKeyBody>,
+    ApiJson(body): ApiJson<CreateKeyBody>,
 ) -> Result<(StatusCode, Json<KeyMadeBody>), Problem> {
-    let valid_for = expires_in_s.map(|seconds| Duration::from_secs(seconds.into()));
-    Ok((StatusCode::CREATED, Json(service.create_key(tenant, scope, valid_for).await?.into())))
+    Ok((StatusCode::CREATED, Json(service.create_key(tenant, body.try_into()?).await?.into())))
 }
 
 /// Keys of the tenant, newest first, without their secrets.

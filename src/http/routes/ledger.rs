@@ -326,9 +326,9 @@ async fn list_receipts(
     ReceiptBody::list(&service, tenant, &page).await
 }
 
-/// What is yours, a JSON object a line: tasks, each with its monitors, examples, adaptations and adapters (weights in
-/// base64), then keys and webhooks without their secrets, usage and audit. Not in it: predictions that are kept for
-/// feedback, alerts of monitors, deliveries to webhooks. The last line has `object` `end`: without it, something broke off.
+/// What is yours, a JSON object a line: tasks, each with its promotions, examples, adaptations, adapters (weights in
+/// base64), predictions that are kept, bulk predictions and monitors with what they saw; then keys and webhooks without
+/// their secrets, deliveries, usage and audit. The last line has `object` `end`: without it, something broke off.
 #[utoipa::path(
     get, path = "/v1/export", tag = "account",
     responses(

@@ -25,6 +25,7 @@ mod monitors;
 mod predictions;
 mod problems;
 mod search;
+mod suggestions;
 mod support;
 mod tasks;
 mod webhooks;
@@ -72,6 +73,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(search::router())
         .merge(tasks::router())
         .merge(support::router())
+        .merge(suggestions::router())
         .merge(adaptations::router())
         .merge(adapters::router())
         .merge(webhooks::router())

@@ -1,10 +1,13 @@
 //! Predictions that were kept, for feedback.
 
+use sqlx::any::AnyRow;
+
+use super::page::Bounds;
 use super::row::{Fields, json, number};
 use super::tasks;
 use super::tx::TenantTx;
 use crate::domain::{PredictionId, StoredPrediction, TaskId};
-use crate::store::StoreError;
+use crate::store::{Page, StoreError};
 
 pub(super) async fn store(
     tx: &mut TenantTx<'_>,
@@ -57,15 +60,38 @@ pub(super) async fn find(
     .bind(id.to_string())
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(|row| {
-        let fields = Fields { table: "predictions", row: &row };
-        Ok(StoredPrediction {
-            id: fields.parse("id")?,
-            version: fields.number("version")?,
-            input: fields.json("input")?,
-            answer: fields.json("answer")?,
-            created_at: fields.moment("created_at")?,
-        })
+    row.as_ref().map(prediction).transpose()
+}
+
+/// Newest first.
+pub(super) async fn list(
+    tx: &mut TenantTx<'_>,
+    task: TaskId,
+    page: Page<PredictionId>,
+) -> Result<Vec<StoredPrediction>, StoreError> {
+    let bounds = Bounds::from(page);
+    let rows = sqlx::query(
+        "SELECT id, version, input, answer, created_at FROM predictions \
+         WHERE tenant_id = $1 AND task_id = $2 AND (created_at, id) < ($3, $4) \
+         ORDER BY created_at DESC, id DESC LIMIT $5",
+    )
+    .bind(tx.tenant())
+    .bind(task.to_string())
+    .bind(bounds.created_at)
+    .bind(bounds.id)
+    .bind(bounds.limit)
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.iter().map(prediction).collect()
+}
+
+fn prediction(row: &AnyRow) -> Result<StoredPrediction, StoreError> {
+    let fields = Fields { table: "predictions", row };
+    Ok(StoredPrediction {
+        id: fields.parse("id")?,
+        version: fields.number("version")?,
+        input: fields.json("input")?,
+        answer: fields.json("answer")?,
+        created_at: fields.moment("created_at")?,
     })
-    .transpose()
 }

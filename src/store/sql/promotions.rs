@@ -3,9 +3,10 @@
 //! Promoting puts a version on top, rolling back takes the top off, so that repeated rollbacks walk back the way that
 //! the task came. Promotions that were rolled back stay in the table, marked, as history.
 
+use super::row::Fields;
 use super::tx::TenantTx;
 use super::{adapters, tasks};
-use crate::domain::{Adapter, AdapterBlob, Promotion, Task, TaskId, Timestamp};
+use crate::domain::{Adapter, AdapterBlob, Promoted, Promotion, Task, TaskId, Timestamp};
 use crate::store::StoreError;
 
 pub(super) async fn promote(
@@ -22,6 +23,26 @@ pub(super) async fn promote(
         tasks::save(tx, &mut task, now).await?;
     }
     Ok(Some(task))
+}
+
+/// Which versions answered when, oldest first, those that were taken back included.
+pub(super) async fn list(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Vec<Promoted>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT version, promoted_at, undone_at FROM promotions WHERE tenant_id = $1 AND task_id = $2 ORDER BY place",
+    )
+    .bind(tx.tenant())
+    .bind(id.to_string())
+    .fetch_all(&mut **tx)
+    .await?;
+    let promoted = |row| {
+        let fields = Fields { table: "promotions", row };
+        Ok(Promoted {
+            version: fields.number("version")?,
+            promoted_at: fields.moment("promoted_at")?,
+            undone_at: fields.moment_if_any("undone_at")?,
+        })
+    };
+    rows.iter().map(promoted).collect()
 }
 
 /// Puts a version on top, unless it is there already; whether the task changed, and is to be saved.

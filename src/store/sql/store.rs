@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::{SqlStore, adapters, predictions, promotions, support, tasks};
 use crate::domain::{
-    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, LabelCount, PredictionId, Promotion, StoredPrediction,
-    Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
+    Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, LabelCount, PredictionId, Promoted, Promotion,
+    StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
 };
 use crate::store::{Added, Answering, Hint, Page, Store, StoreError};
 
@@ -221,6 +221,19 @@ impl Store for SqlStore {
             Box::pin(async move { predictions::store(&mut tx, task, &stored, most).await })
         })
         .await
+    }
+
+    async fn list_predictions(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        page: Page<PredictionId>,
+    ) -> Answer<Vec<StoredPrediction>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { predictions::list(&mut tx, task, page).await })).await
+    }
+
+    async fn list_promotions(&self, tenant: TenantId, task: TaskId) -> Answer<Vec<Promoted>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { promotions::list(&mut tx, task).await })).await
     }
 
     async fn find_prediction(

@@ -58,7 +58,8 @@ pub(super) async fn lock(tx: &mut TenantTx<'_>) -> Result<(), StoreError> {
 
 pub(super) async fn create_key(tx: &mut SystemTx<'_>, key: &KeyRecord) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO keys (id, tenant_id, digest, created_at, scope, expires_at) VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO keys (id, tenant_id, digest, created_at, scope, expires_at, name) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(key.id.to_string())
     .bind(key.tenant.to_string())
@@ -66,6 +67,7 @@ pub(super) async fn create_key(tx: &mut SystemTx<'_>, key: &KeyRecord) -> Result
     .bind(key.created_at.millis())
     .bind(key.scope.name())
     .bind(key.expires_at.map(Timestamp::millis))
+    .bind(key.name.as_deref())
     .execute(&mut **tx)
     .await
     .map_err(|error| taken(error, "a key of this id"))?;
@@ -73,7 +75,7 @@ pub(super) async fn create_key(tx: &mut SystemTx<'_>, key: &KeyRecord) -> Result
 }
 
 pub(super) async fn find_key(tx: &mut SystemTx<'_>, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-    let row = sqlx::query("SELECT id, tenant_id, digest, created_at, scope, expires_at FROM keys WHERE id = $1")
+    let row = sqlx::query("SELECT id, tenant_id, digest, created_at, scope, expires_at, name FROM keys WHERE id = $1")
         .bind(id.to_string())
         .fetch_optional(&mut **tx)
         .await?;
@@ -82,7 +84,7 @@ pub(super) async fn find_key(tx: &mut SystemTx<'_>, id: KeyId) -> Result<Option<
 
 pub(super) async fn list_keys(tx: &mut TenantTx<'_>) -> Result<Vec<KeyRecord>, StoreError> {
     let rows = sqlx::query(
-        "SELECT id, tenant_id, digest, created_at, scope, expires_at FROM keys WHERE tenant_id = $1 \
+        "SELECT id, tenant_id, digest, created_at, scope, expires_at, name FROM keys WHERE tenant_id = $1 \
          ORDER BY created_at DESC, id DESC",
     )
     .bind(tx.tenant())
@@ -131,6 +133,7 @@ fn key(row: &AnyRow) -> Result<KeyRecord, StoreError> {
         id: fields.parse("id")?,
         tenant: fields.parse("tenant_id")?,
         digest: digest.try_into().map_err(|error| fields.unreadable("digest", error))?,
+        name: fields.get("name")?,
         scope: fields.parse("scope")?,
         created_at: fields.moment("created_at")?,
         expires_at: fields.moment_if_any("expires_at")?,

@@ -50,7 +50,7 @@ fn body(id: &str) -> Value {
         "infer" | "infer_version" => {
             json!({"inputs": [{"name": "query", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]})
         }
-        "predict" => json!({"query": query}),
+        "predict" | "suggest" => json!({"query": query}),
         "take_feedback" => json!({"prediction_id": format!("pred_{}", "0".repeat(26)), "label": "low"}),
         "search" => json!({"query": "[1, 2]"}),
         "create_monitor" => json!({"label": "high"}),
@@ -138,6 +138,7 @@ async fn a_key_does_what_its_scope_says_and_nothing_else() {
         "infer_version",
         "predict",
         "search",
+        "suggest",
         "verify_adapter",
     ];
 
@@ -203,16 +204,17 @@ async fn keys_are_made_shown_once_rotated_and_ended() {
     let app = TestApp::with(Settings::idle()).await;
     let who = async |key: &str| app.call("GET", "/v1/whoami").key(key).send().await;
 
-    let made = app.post("/v1/keys", json!({"scope": "predict"})).await.ok(201);
+    let made = app.post("/v1/keys", json!({"scope": "predict", "name": "ci"})).await.ok(201);
     let secret = made["secret"].as_str().unwrap();
     assert_eq!(who(secret).await.ok(200)["scope"], "predict");
     let listed = app.get("/v1/keys").await;
     assert!(!String::from_utf8(listed.body.clone()).unwrap().contains(&secret[30..]), "a secret is listed");
-    assert_eq!(listed.ok(200)["data"][0]["id"], made["key"]["id"]);
+    let first = listed.ok(200)["data"][0].clone();
+    assert_eq!((&first["id"], &first["name"]), (&made["key"]["id"], &json!("ci")));
 
     let place = format!("/v1/keys/{}", made["key"]["id"].as_str().unwrap());
     let next = app.post(&format!("{place}/rotate"), json!({"overlap_s": 3600})).await.ok(201);
-    assert_eq!(next["key"]["scope"], "predict");
+    assert_eq!((&next["key"]["scope"], &next["key"]["name"]), (&json!("predict"), &json!("ci")));
     let next = next["secret"].as_str().unwrap();
     assert_eq!((who(secret).await.status, who(next).await.status), (200, 200), "both are valid for a while");
     app.pass(3_700_000);
@@ -227,6 +229,10 @@ async fn keys_are_made_shown_once_rotated_and_ended() {
     who(short).await.problem(401, "unauthenticated");
     app.post("/v1/keys", json!({"scope": "adapt", "expires_in_s": 0})).await.problem(422, "invalid_values");
     app.post("/v1/keys", json!({"scope": "everything"})).await.problem(422, "invalid_values");
+    let nameless = app.post("/v1/keys", json!({"name": ""})).await.problem(422, "invalid_values");
+    let fault = (&nameless["errors"][0]["pointer"], nameless["detail"].as_str().unwrap());
+    assert_eq!(fault, (&json!("/scope"), "missing field `scope`: `predict`, `adapt` or `admin`"));
+    app.post("/v1/keys", json!({"scope": "adapt", "name": ""})).await.problem(422, "invalid_values");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,6 +208,16 @@ async fn an_export_has_everything_and_an_end() {
     let task = app.task().await;
     app.adapt(&task).await;
     app.task().await;
+    app.post(&format!("{task}/monitors"), json!({"label": "high", "baseline": 0.1, "ratio": 9})).await.ok(201);
+    for _ in 0..20 {
+        let query = [[5.0, 5.0]; 5];
+        app.post(&format!("{task}/predict"), json!({"query": query, "store": true})).await.ok(200);
+    }
+    let webhook = app.post("/v1/webhooks", json!({"url": "https://example.com/"})).await.ok(201)["webhook"].clone();
+    app.post(&format!("/v1/webhooks/{}/test", webhook["id"].as_str().unwrap()), json!({})).await.ok(202);
+    let bulk = app.call("POST", &format!("{task}/bulk-predictions"));
+    let bulk = bulk.bytes("application/x-ndjson", "{\"input\": [1, 2]}\n".repeat(70)).send().await;
+    app.ended(bulk.header("location")).await;
 
     let answer = app.get("/v1/export").await;
 
@@ -220,7 +230,10 @@ async fn an_export_has_everything_and_an_end() {
         .collect();
     let count = |object: &str| lines.iter().filter(|line| line["object"] == object).count();
     assert_eq!((count("task"), count("support"), count("adaptation"), count("adapter")), (2, 8, 1, 1));
-    assert!(count("key") == 1 && count("audit.entry") == 3 && count("usage") >= 1, "{lines:?}");
+    assert!(count("key") == 1 && count("audit.entry") == 7 && count("usage") >= 1, "{lines:?}");
+    assert_eq!((count("promotion"), count("prediction"), count("monitor"), count("webhook")), (1, 100, 1, 1));
+    assert!(count("monitor.event") >= 1 && count("delivery") >= 1, "{lines:?}");
+    assert_eq!((count("bulk_prediction"), count("bulk_prediction.line")), (1, 70));
     let adapter = lines.iter().find(|line| line["object"] == "adapter").unwrap();
     let weights = app.get(&format!("{task}/adapters/1/weights")).await.body;
     assert_eq!(adapter["weights"], super::samples::base64(&weights));

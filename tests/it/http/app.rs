@@ -15,7 +15,8 @@ use imprint::courier::{Courier, SystemResolver};
 use imprint::domain::{Clock, IdSource, Scope, SeededIds, Timestamp};
 use imprint::engine::Engine;
 use imprint::http;
-use imprint::service::{Relay, Runners, Service, keys};
+use imprint::service::keys::{self, NewKey};
+use imprint::service::{Relay, Runners, Service};
 use imprint::store::{self, Store};
 use serde_json::Value;
 use sqlx::{AnyConnection, AssertSqlSafe, Connection};
@@ -107,7 +108,7 @@ impl TestApp {
         let clock =
             Arc::new(TestClock { millis: AtomicI64::new(1_795_459_260_000), is_broken: AtomicBool::new(false) });
         let ids: Arc<dyn IdSource> = Arc::new(SeededIds::new(settings.seed));
-        let key = keys::create(&*store, &*clock, &*ids, "anna", Scope::Admin, None).await.unwrap().key;
+        let key = keys::create(&*store, &*clock, &*ids, "anna", NewKey::of(Scope::Admin)).await.unwrap().key;
         let courier = Courier::new(&settings.service.webhooks, Arc::new(SystemResolver)).unwrap();
         let service = Service::new(store.clone(), settings.engine, clock.clone(), Arc::clone(&ids), settings.service);
         Self {
@@ -139,7 +140,7 @@ impl TestApp {
 
     /// A key of the tenant of that name.
     pub async fn key_of(&self, tenant: &str) -> String {
-        keys::create(&*self.store, &*self.clock, &*self.ids, tenant, Scope::Admin, None)
+        keys::create(&*self.store, &*self.clock, &*self.ids, tenant, NewKey::of(Scope::Admin))
             .await
             .unwrap()
             .key
@@ -149,7 +150,8 @@ impl TestApp {
 
     /// A key of that scope of the tenant of that name.
     pub async fn key_with(&self, tenant: &str, scope: Scope, valid_for: Option<Duration>) -> String {
-        let made = keys::create(&*self.store, &*self.clock, &*self.ids, tenant, scope, valid_for).await;
+        let made =
+            keys::create(&*self.store, &*self.clock, &*self.ids, tenant, NewKey { name: None, scope, valid_for }).await;
         made.unwrap().key.reveal().to_owned()
     }
 

@@ -25,6 +25,7 @@ mod predictions;
 pub mod samples;
 mod schema;
 mod story;
+mod suggestions;
 mod support;
 mod tagging;
 mod tasks;

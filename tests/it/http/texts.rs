@@ -87,7 +87,8 @@ async fn an_embedding_may_stand_for_a_text() {
     embedding.pop();
     let problem = app.post("/v1/adapt-predict", ask(&json!([embedding]))).await.problem(422, "invalid_values");
 
-    assert_eq!(problem["errors"][0]["code"], "wrong_width", "{problem}");
+    assert_eq!(problem["errors"][0]["code"], "wrong_input", "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("takes a text"), "{problem}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,8 @@ pub async fn a_key_is_found_by_its_public_half(fixture: &Fixture) {
     let (key, other) = (ApiKey::fresh(fixture.ids()), ApiKey::fresh(fixture.ids()));
     let tenant = fixture.tenant("zoo").await;
     let (id, digest, created_at) = (key.id(), key.digest(), fixture.now());
-    let record = KeyRecord { id, tenant, digest, scope: Scope::Adapt, created_at, expires_at: Some(fixture.now()) };
+    let (name, expires_at) = (Some("ci".to_owned()), Some(fixture.now()));
+    let record = KeyRecord { id, tenant, digest, name, scope: Scope::Adapt, created_at, expires_at };
 
     fixture.store.create_key(&record).await.unwrap();
 
