@@ -85,7 +85,7 @@ def main() -> None:
         ports["imprint"] = free_port()
         serve = [arguments.imprint, "serve", "--listen", f"127.0.0.1:{ports['imprint']}", "--auth", "open"]
         serve += ["--models", str(ROOT / "models"), "--database-url", f"sqlite:{folder.name}/bench.db", "--log", "warn"]
-        servers["imprint"] = subprocess.Popen(serve, stderr=subprocess.DEVNULL)
+        servers["imprint"] = subprocess.Popen(serve, stderr=subprocess.DEVNULL, start_new_session=True)
         for name, command in PEERS.items():
             if arguments.only and arguments.only not in name:
                 continue
@@ -95,15 +95,17 @@ def main() -> None:
         for name, port in ports.items():
             wait_for(f"http://127.0.0.1:{port}/v1/base-models/omniglot", servers[name])
         runs = {name: [] for name in ports}
+        for server in servers.values():
+            os.killpg(server.pid, signal.SIGSTOP)  # some of them are never idle
         for _ in range(arguments.rounds):
             for name, port in ports.items():
+                os.killpg(servers[name].pid, signal.SIGCONT)
                 runs[name].append(measure(arguments.imprint, port, arguments))
+                os.killpg(servers[name].pid, signal.SIGSTOP)
     finally:
-        for name, server in servers.items():
-            if name == "imprint":
-                server.terminate()
-            else:
-                os.killpg(server.pid, signal.SIGTERM)  # with the processes that it has started
+        for server in servers.values():
+            for sent in (signal.SIGTERM, signal.SIGCONT):
+                os.killpg(server.pid, sent)  # with the processes that it has started
     for name, results in runs.items():
         rate = statistics.median(result["requests_per_second"] for result in results)
         p50 = statistics.median(result["p50_ms"] for result in results)
