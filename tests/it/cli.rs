@@ -363,7 +363,7 @@ fn the_doctor_says_what_would_fail_and_leaves_no_trace() {
         examined(folder.path(), &["--models", "nowhere", "--database-url", "postgres://nobody@127.0.0.1:1/x"]);
 
     assert!(is_well, "{well:?}");
-    for subject in ["libtorch", "device", "base model", "database", "address", "webhooks"] {
+    for subject in ["libtorch", "device", "precision", "base model", "adaptation", "database", "address", "webhooks"] {
         assert_eq!(state_of(&well, subject).as_deref(), Some("ok"), "{subject}: {well:?}");
     }
     assert!(!is_lost, "{lost:?}");
@@ -371,6 +371,22 @@ fn the_doctor_says_what_would_fail_and_leaves_no_trace() {
         assert_eq!(state_of(&lost, subject).as_deref(), Some("failed"), "{subject}: {lost:?}");
     }
     assert!(!folder.path().join("imprint.db").exists());
+}
+
+#[test]
+fn the_doctor_finds_every_base_model_that_ships_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (models, encoders) = (here.join("models"), here.join(".imprint/encoders"));
+
+    let of_ours = ["--models", models.to_str().unwrap(), "--encoders", encoders.to_str().unwrap()];
+    let (is_well, findings) = examined(folder.path(), &[&of_ours[..], &["--listen", "127.0.0.1:0"]].concat());
+
+    let shipped = std::fs::read_dir(models).unwrap().count();
+    for subject in ["base model", "adaptation"] {
+        assert_eq!(findings.iter().filter(|(found, _)| found == subject).count(), shipped, "{findings:?}");
+    }
+    assert!(is_well && findings.iter().all(|(_, state)| state != "failed"), "{findings:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tch::{Device, Kind, Tensor};
 
 use super::Finding;
+use crate::cli::sources::tuning_of;
 use crate::config::{DeviceSetting, EngineConfig, HttpConfig, ServiceConfig, StoreConfig};
 use crate::courier::{Courier, SystemResolver};
 use crate::domain::{BaseModel, Clock, InputSchema, SystemClock, SystemIds};
@@ -130,7 +131,7 @@ fn base_models(config: &EngineConfig, device: Device) -> Vec<Finding> {
         Ok((base, _)) => {
             let manifest = &base.manifest;
             let text = format!("{} {}, sha256 {}", manifest.name, manifest.version, &base.sha256[..SHOWN]);
-            [Some(Finding::ok("base model", text)), encoder_of(&base, &config.encoders, device)]
+            [Some(Finding::ok("base model", text)), encoder_of(&base, folder, &config.encoders, device)]
         }
         Err(error) => {
             let advice = "bring the bundle again, or take it out of the folder";
@@ -140,10 +141,15 @@ fn base_models(config: &EngineConfig, device: Device) -> Vec<Finding> {
     found.flatten().collect()
 }
 
-fn encoder_of(base: &BaseModel, encoders: &Path, device: Device) -> Option<Finding> {
+/// The encoder that a base model stands on, as the bundle in `folder` has tuned it.
+fn encoder_of(base: &BaseModel, folder: &Path, encoders: &Path, device: Device) -> Option<Finding> {
     let InputSchema::Text { encoder: named, .. } = &base.manifest.input else { return None };
     let advice = "run `imprint models pull`, or name the folder with --encoders";
-    Some(match encoder::load(&encoders.join(&named.name), device) {
+    let tuning = match tuning_of(base, folder) {
+        Ok(tuning) => tuning,
+        Err(error) => return Some(Finding::failed("encoder", error.to_string(), "bring the bundle again")),
+    };
+    Some(match encoder::load_tuned(&encoders.join(&named.name), tuning.as_ref(), device) {
         Ok(loaded) if loaded.reference == *named => {
             let weights = named.sha256.get("model.safetensors").map_or("", |digest| &digest[..SHOWN]);
             Finding::ok("encoder", format!("{}, sha256 {weights}", named.name))
