@@ -213,6 +213,10 @@ impl From<ServiceError> for Problem {
                 retry_after: retry(2),
                 ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", detail)
             },
+            E::OutOfRoom => {
+                error!("the database has no room left");
+                Self { retry_after: retry(30), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_full", detail) }
+            }
             E::Store(_) => {
                 error!(error = detail, "the store failed");
                 let detail = "the database does not answer as it should; repeat the request".to_owned();

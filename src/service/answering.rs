@@ -93,7 +93,7 @@ impl Service {
                     },
                 })
             }
-            Err(error @ (ServiceError::Away | ServiceError::Store(_))) => {
+            Err(error @ (ServiceError::Away | ServiceError::OutOfRoom | ServiceError::Store(_))) => {
                 let recalled = self.last_known.recall(asked).await;
                 metrics::counter!("imprint_answers_remembered_total").increment(u64::from(recalled.is_some()));
                 recalled.ok_or(error)

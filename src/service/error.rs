@@ -77,6 +77,11 @@ pub enum ServiceError {
     /// The database is away: come back later.
     #[error("the database is away; repeat after the time in Retry-After")]
     Away,
+    /// The database has no room left: come back when the operator has given it some.
+    #[error(
+        "the database has no room left, and nothing of this request was stored; repeat it when its operator has given it some"
+    )]
+    OutOfRoom,
     /// The database is in disorder.
     #[error("store: {0}")]
     Store(Arc<StoreError>),
@@ -110,6 +115,7 @@ impl From<StoreError> for ServiceError {
                 Fault::TooMany { what, given: limit.saturating_add(1), limit }.at("").into()
             }
             StoreError::Corrupt(adapter) => Self::Damaged(adapter),
+            full if full.is_out_of_room() => Self::OutOfRoom,
             other => Self::Store(Arc::new(other)),
         }
     }

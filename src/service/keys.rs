@@ -197,7 +197,7 @@ impl Service {
                 Ok(None)
             }
             // While the store is away, what it said last holds.
-            Err(error @ (ServiceError::Away | ServiceError::Store(_))) => {
+            Err(error @ (ServiceError::Away | ServiceError::OutOfRoom | ServiceError::Store(_))) => {
                 held.map(|held| Some(held.record)).ok_or(error)
             }
             Err(error) => Err(error),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError, bulk_runner, steadily};
@@ -161,9 +161,7 @@ impl Service {
     /// Runs one claimed job to its end and tells the store.
     async fn work_off(&self, claim: Claim, lease: Duration) {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
-        let rest = (lease / BEATS_A_LEASE).max(Duration::from_millis(100));
-        let mut beat = interval_at(Instant::now() + rest, rest);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = beats(lease);
         // Work that stalls is given up, and so is its lease: a sign of life means that there is progress.
         let longest = self.longest(&claim).await;
         let work = async {
@@ -218,7 +216,8 @@ impl Service {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
         let given_up = Instant::now() + 2 * lease;
         loop {
-            match self.store.complete_adaptation(claim.tenant, id, attempt, completion.clone()).await {
+            let told = self.store.complete_adaptation(claim.tenant, id, attempt, completion.clone());
+            match self.renewing(claim, lease, told).await {
                 Err(error) if Instant::now() < given_up => {
                     warn!(%error, "the end of an adaptation could not be stored; it is tried again");
                     sleep(TELL_AGAIN).await;
@@ -227,6 +226,22 @@ impl Service {
                     }
                 }
                 told => return told,
+            }
+        }
+    }
+
+    /// Prolongs the lease for as long as `told` takes: it may wait for a row that a server holds which is asleep.
+    async fn renewing<T>(&self, claim: &Claim, lease: Duration, told: impl Future<Output = T>) -> T {
+        let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
+        let mut beat = beats(lease);
+        tokio::pin!(told);
+        loop {
+            tokio::select! {
+                told = &mut told => return told,
+                // If the job is another's, `told` says so.
+                _ = beat.tick() => if let Err(error) = self.store.renew_lease(claim.tenant, id, attempt, lease).await {
+                    warn!(%error, "the lease could not be renewed");
+                },
             }
         }
     }
@@ -339,6 +354,14 @@ impl Service {
     }
 }
 
+/// When to give signs of life.
+fn beats(lease: Duration) -> Interval {
+    let rest = (lease / BEATS_A_LEASE).max(Duration::from_millis(100));
+    let mut beat = interval_at(Instant::now() + rest, rest);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}
+
 /// What becomes of a job whose attempt went wrong: what would go wrong again fails, what was lost is tried again.
 pub(super) fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completion {
     let failed = |code: &str, detail: String| Completion::Failed(Failure { code: code.to_owned(), detail });
@@ -359,6 +382,7 @@ pub(super) fn verdict(error: ServiceError, attempt: u32, jitter: u8) -> Completi
         lost @ (ServiceError::Lost
         | ServiceError::Stalled
         | ServiceError::Away
+        | ServiceError::OutOfRoom
         | ServiceError::Store(_)
         | ServiceError::Overloaded { .. }
         | ServiceError::Crowded { .. }
@@ -402,6 +426,7 @@ mod tests {
             ServiceError::Lost,
             ServiceError::Stalled,
             ServiceError::Away,
+            ServiceError::OutOfRoom,
             ServiceError::Store(Arc::new(StoreError::Conflict)),
             ServiceError::Overloaded { retry_after },
             ServiceError::Late,

@@ -92,6 +92,13 @@ impl From<Planned> for StoreError {
 }
 
 impl StoreError {
+    /// Whether the database has no room left (`PostgreSQL`'s 53100, `SQLite`'s 13).
+    pub fn is_out_of_room(&self) -> bool {
+        let Self::Database(error) = self else { return false };
+        let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+        code.is_some_and(|code| code == "53100" || code == "13")
+    }
+
     /// Whether a row could not be written because what it belongs to is gone.
     pub fn is_of_nobody(&self) -> bool {
         let Self::Database(error) = self else { return false };

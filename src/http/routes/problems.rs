@@ -41,6 +41,10 @@ const PROBLEMS: &[(&str, &str)] = &[
     ("nothing_before", "No other version of the adapter was active before this one."),
     ("overloaded", "The server is at its capacity. Repeat after the time in `Retry-After`."),
     ("request_in_flight", "A request with this `Idempotency-Key` is under way. Repeat it for its answer."),
+    (
+        "store_full",
+        "The database has no room left, and nothing of the request was stored. Repeat it when the operator has given some.",
+    ),
     ("store_unavailable", "The database does not answer as it should. Repeat after the time in `Retry-After`."),
     ("support_changed", "The task's examples are not those that the version was adapted to."),
     ("tenant_concurrency", "Too many of your requests are under way. Repeat after the time in `Retry-After`."),

@@ -182,7 +182,8 @@ impl SqlStore {
     ///
     /// It runs in work of its own, which ends even if the caller goes away in the middle (a client that hangs up, a
     /// database that does not answer): a `BEGIN` that is cancelled leaves its connection in the pool inside an open
-    /// transaction, and whatever is written there next is lost. What does not end at all is cut off with its connection.
+    /// transaction, and whatever is written there next is lost. What does not end at all is cut off with its connection,
+    /// and so is what may have left it in a state that nobody knows.
     async fn work<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -193,7 +194,7 @@ impl SqlStore {
             Access::Write => self.writer.clone(),
         };
         let begin = AssertSqlSafe((self.dialect.begin)(access, scope));
-        let longest = self.longest;
+        let (longest, dialect) = (self.longest, self.dialect);
         let work = async move {
             faults::pass(Site::Acquire).await?;
             let mut connection = pool.acquire().await?;
@@ -206,11 +207,11 @@ impl SqlStore {
                 faults::pass(Site::Committed).await?;
                 Ok(result)
             };
-            if let Ok(result) = timeout(longest, whole).await {
-                return result;
+            let result = timeout(longest, whole).await.unwrap_or(Err(StoreError::Away));
+            if result.as_ref().is_err_and(|error| !dialect.is_usable_after(error)) {
+                connection.close_on_drop();
             }
-            connection.close_on_drop();
-            Err(StoreError::Away)
+            result
         };
         let work = tokio::spawn(work.in_current_span());
         match work.await {

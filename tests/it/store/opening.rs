@@ -1,6 +1,7 @@
 //! Opening, and opening again.
 
 use imprint::config::StoreConfig;
+use imprint::domain::Kind;
 use imprint::store::{self, StoreError};
 
 use super::Fixture;
@@ -60,4 +61,24 @@ async fn without_migration_the_schema_is_left_as_it_is_and_an_old_one_is_refused
     store::open(&config).await.unwrap();
 
     assert!(matches!(refused, StoreError::OldSchema(1)), "{refused}");
+}
+
+/// As when its disk is full: the transaction is gone before the driver rolls it back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_sqlite_ends_by_itself_holds_up_no_other() {
+    let fixture = Fixture::sqlite().await;
+    let tenant = fixture.tenant("zoo").await;
+    let mut raw = fixture.raw().await;
+    let full = "CREATE TRIGGER full BEFORE INSERT ON tasks BEGIN SELECT RAISE(ROLLBACK, 'no room'); END";
+    sqlx::query(full).execute(&mut raw).await.unwrap();
+    let task = fixture.new_task(Kind::Classification, &["a"]);
+    for _ in 0..3 {
+        fixture.store.create_task(tenant, &task, &[], MANY).await.unwrap_err();
+    }
+
+    sqlx::query("DROP TRIGGER full").execute(&mut raw).await.unwrap();
+
+    fixture.store.create_task(tenant, &task, &[], MANY).await.unwrap();
+    assert!(fixture.store.find_task(tenant, task.id).await.unwrap().is_some());
+    fixture.close().await;
 }

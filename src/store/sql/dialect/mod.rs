@@ -53,6 +53,19 @@ pub(super) struct Pools {
 }
 
 impl Dialect {
+    /// Whether a connection is as it should be once a transaction that ended so is rolled back. `SQLite` ends a
+    /// transaction by itself when it runs out of room or memory, which the driver does not notice: to it the connection is
+    /// inside that transaction for ever.
+    pub(super) fn is_usable_after(&self, error: &StoreError) -> bool {
+        match error {
+            StoreError::Away => false,
+            StoreError::Database(error) => error
+                .as_database_error()
+                .is_some_and(|error| self.has_roles || !matches!(error.kind(), sqlx::error::ErrorKind::Other)),
+            _ => true,
+        }
+    }
+
     /// The time on the clock that all processes share: leases are measured on it.
     pub(super) async fn now(&self, db: &mut AnyConnection) -> Result<Timestamp, StoreError> {
         let statement = AssertSqlSafe(format!("SELECT {}", self.clock));
