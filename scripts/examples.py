@@ -3,7 +3,7 @@
 
     IMPRINT_URL=http://127.0.0.1:8080 IMPRINT_KEY=imprint_… scripts/examples.py > openapi/examples.json
 
-The server needs the base model `omniglot` and a tenant that has nothing yet. The document shows what is recorded, and
+The server needs the base models `omniglot` and `ranking`, and a tenant that has nothing yet. The document shows what is recorded, and
 `cargo test --test it examples` plays it again: each request as it is written there, each answer of the recorded form.
 """
 
@@ -151,6 +151,23 @@ do("export_all")
 example = do("add_support", {"examples": [more]}, task=task)["ids"][0]
 do("erase", {"scope": "example", "task": task, "support": example})
 do("list_receipts")
+do("delete_task", status=204, task=task)
+
+space, bread = "Last ship to Europa: humans and machines among the moons of Jupiter", "Bread from your own oven"
+signals = [
+    {"input": space, "value": 1, "time": "2026-11-02T18:30:00Z"},
+    {"input": {"text": bread, "prior": -2.5}, "value": 1, "weight": 2},
+    {"input": "The body in the harbour: a detective story", "value": -1},
+]
+shelf = [
+    {"id": "crime-2", "input": "Murder at the opera, an inspector's third case"},
+    {"id": "space-2", "input": "The colony: life on a planet with two suns"},
+    {"id": "cook-2", "input": {"text": "Forty soups for winter evenings", "prior": -2.8}},
+]
+reader = {"name": "reader 17", "base_model": "ranking", "settings": {"half_life_days": 90}, "support": signals}
+task = do("create_task", reader, 201)["id"]
+do("create_adaptation", {}, 201, {"Prefer": "wait=30"}, task=task)
+do("rank", {"candidates": shelf, "top_n": 2, "nearest": 1}, task=task)
 do("delete_task", status=204, task=task)
 
 missing = set(PATHS) - {step["operation"] for step in steps}

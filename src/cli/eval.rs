@@ -12,9 +12,9 @@ use super::estimates::Estimates;
 use super::sources::{SourceFlags, tuning_of};
 use super::tagging::TagEval;
 use super::{CliError, out, plot, served};
-use crate::domain::{BaseModel, Kind, Precision, Recipe};
+use crate::domain::{BaseModel, Kind, Outputs, Precision, Recipe, Targets};
 use crate::meta::bundle::{self, Network};
-use crate::meta::eval::Estimate;
+use crate::meta::eval::{self, Estimate};
 use crate::meta::task::{EpisodeSpec, Split, TaskConfig, TaskDistribution};
 use crate::meta::{Model, Phase, Tagger};
 use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
@@ -147,6 +147,8 @@ struct Line {
     self_trained: Option<(Estimate, Estimate)>,
     /// Through a server, and in which numbers that computes features.
     served: Option<(Estimate, Precision)>,
+    /// Of rankings: the share of episodes with a hit among the first ten, and both figures of each.
+    hits: Option<(Estimate, Vec<[f64; 2]>)>,
     seconds: f64,
 }
 
@@ -287,7 +289,13 @@ impl Eval {
         let run = |phase, self_training| {
             measurement(phase, self_training).figures(model, threads, &|done| bar.set_position(done))
         };
-        let figures = run(Phase::Serve, false)?;
+        let both = |outputs: &Outputs, targets: &Targets| (eval::score(outputs, targets), eval::hit(outputs, targets));
+        let judged = measurement(Phase::Serve, false).judged(model, threads, &|done| bar.set_position(done), both)?;
+        let (figures, hits): (Vec<f64>, Vec<Option<f64>>) = judged.into_iter().unzip();
+        let hits = hits.into_iter().collect::<Option<Vec<f64>>>().map(|hits| {
+            let each = figures.iter().zip(&hits).map(|(figure, hit)| [*figure, *hit]).collect();
+            (Estimate::of(&hits), each)
+        });
         let inductive = Estimate::of(&figures);
         let self_trained = (self.unlabelled > 0).then(|| run(Phase::Serve, true)).transpose()?.map(|with| {
             let gains: Vec<f64> = with.iter().zip(&figures).map(|(with, without)| with - without).collect();
@@ -306,7 +314,8 @@ impl Eval {
             None => None,
         };
         bar.finish_and_clear();
-        Ok(Line { setting, inductive, transductive, self_trained, served, seconds: started.elapsed().as_secs_f64() })
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(Line { setting, inductive, transductive, self_trained, served, hits, seconds })
     }
 
     fn spec(&self, setting: &EpisodeRange) -> EpisodeSpec {
@@ -338,6 +347,9 @@ impl Eval {
                 line.inductive.episodes,
                 line.seconds
             ));
+            if let Some((hits, _)) = &line.hits {
+                out::line(format!("  hit rate of the first ten: {}", figure_text(hits, kind)));
+            }
             if let Some((with, gain)) = &line.self_trained {
                 out::line(format!(
                     "  with {} unlabelled a class: {}, a gain of {}",
@@ -363,6 +375,8 @@ impl Eval {
                     "self_trained": line.self_trained.as_ref().map(|(with, _)| figure(with)),
                     "gain": line.self_trained.as_ref().map(|(_, gain)| figure(gain)),
                     "served": line.served.as_ref().map(|(served, _)| figure(served)),
+                    "hit_rate_at_10": line.hits.as_ref().map(|(hits, _)| figure(hits)),
+                    "each": line.hits.as_ref().map(|(_, each)| each),
                 })
             })
             .collect();
@@ -383,6 +397,7 @@ pub const fn measure_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Classification => "accuracy",
         Kind::Tagging => "entity_f1",
+        Kind::Ranking => "ndcg_at_10",
         Kind::Regression => "mean_squared_error",
     }
 }
@@ -390,7 +405,7 @@ pub const fn measure_name(kind: Kind) -> &'static str {
 /// `97.53 % ± 0.12`, or a plain number for regression.
 pub fn figure_text(estimate: &Estimate, kind: Kind) -> String {
     match kind {
-        Kind::Classification | Kind::Tagging => {
+        Kind::Classification | Kind::Tagging | Kind::Ranking => {
             format!("{:.2} % ± {:.2}", 100.0 * estimate.mean, 100.0 * estimate.ci95)
         }
         Kind::Regression => format!("{:.4} ± {:.4}", estimate.mean, estimate.ci95),

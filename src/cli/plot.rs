@@ -269,7 +269,7 @@ fn predicted(model: &Model, episode: &Episode, steps: u32) -> Result<(Curve, f64
 
 fn values(targets: &Targets) -> Vec<f32> {
     match targets {
-        Targets::Values(values) => values.clone(),
+        Targets::Signals { values, .. } | Targets::Values(values) => values.clone(),
         Targets::Classes { .. } => Vec::new(),
     }
 }

@@ -254,13 +254,14 @@ fn score_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Classification => "accuracy",
         Kind::Tagging => "F1",
+        Kind::Ranking => "NDCG@10",
         Kind::Regression => "MSE",
     }
 }
 
 fn shown(score: f64, kind: Kind) -> f64 {
     match kind {
-        Kind::Classification | Kind::Tagging => score,
+        Kind::Classification | Kind::Tagging | Kind::Ranking => score,
         Kind::Regression => -score,
     }
 }

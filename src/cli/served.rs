@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::CliError;
-use crate::domain::{InputSchema, Precision, Rows, Targets};
+use crate::domain::{InputSchema, Precision, Rows, Targets, ndcg};
 use crate::meta::eval::Estimate;
 use crate::trainer::{Measurement, in_order};
 
@@ -38,7 +38,7 @@ impl<'a> Server<'a> {
     ) -> Result<Estimate, CliError> {
         let input = measurement.tasks.input();
         let client = || Ok::<_, CliError>(());
-        let figures = in_order(measurement.episodes, clients, progress, client, |&mut (), index| {
+        let figures = in_order(measurement.count(), clients, progress, client, |&mut (), index| {
             let episode = measurement.episode(index);
             let names = episode.names.as_ref().map(|names| &names.labels[..]);
             let support: Vec<Value> = inputs(&episode.support, &input)
@@ -100,8 +100,14 @@ fn targets<'t>(
         Targets::Classes { labels, .. } => {
             Box::new(labels.iter().map(move |label| ("label", json!(class_name(*label, names)))))
         }
-        Targets::Values(values) => Box::new(values.iter().map(|value| ("value", json!(f64::from(*value))))),
+        Targets::Values(values) | Targets::Signals { values, .. } => {
+            Box::new(values.iter().map(|value| ("value", json!(f64::from(*value)))))
+        }
     }
+}
+
+fn value(prediction: &Value) -> f32 {
+    serde_json::from_value(prediction["value"].clone()).unwrap_or(f32::NAN)
 }
 
 /// Its own name, or a number.
@@ -122,11 +128,12 @@ fn judged(answer: &Value, targets: &Targets, names: Option<&[String]>) -> f64 {
                 .count();
             hits as f64 / labels.len() as f64
         }
+        Targets::Signals { values, .. } => {
+            let scores: Vec<f32> = predictions.iter().map(value).collect();
+            if scores.len() == values.len() { ndcg(&scores, values).unwrap_or(0.0) } else { f64::NAN }
+        }
         Targets::Values(values) => {
-            let error = |(prediction, value): (&Value, &f32)| {
-                let served: f32 = serde_json::from_value(prediction["value"].clone()).unwrap_or(f32::NAN);
-                f64::from(served - value).powi(2)
-            };
+            let error = |(prediction, value): (&Value, &f32)| f64::from(self::value(prediction) - value).powi(2);
             predictions.iter().zip(values).map(error).sum::<f64>() / values.len() as f64
         }
     }

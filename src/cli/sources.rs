@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::CliError;
-use crate::domain::{BaseModel, EncoderRef, InputSchema};
+use crate::domain::{BaseModel, EncoderRef};
 use crate::meta::encoder::Tuning;
 use crate::meta::tagging::corpora::Corpora;
 use crate::meta::task::{self, CorpusFiles, Sources, TaskConfig, TaskDistribution, TaskError};
@@ -59,8 +59,8 @@ impl SourceFlags {
 
 /// What a base model adds to its encoder, from its bundle in `folder`.
 pub fn tuning_of(base: &BaseModel, folder: &Path) -> Result<Option<Tuning>, CliError> {
-    match &base.manifest.input {
-        InputSchema::Text { encoder: EncoderRef { tuning: Some(_), .. }, .. } => {
+    match base.manifest.input.encoder() {
+        Some((EncoderRef { tuning: Some(_), .. }, _)) => {
             Ok(Some(Tuning::read(folder).map_err(TaskError::from).map_err(TrainError::from)?))
         }
         _ => Ok(None),

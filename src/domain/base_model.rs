@@ -93,7 +93,7 @@ impl Manifest {
     pub fn has_features(&self) -> bool {
         let is_frozen = match self.backbone {
             BackboneConfig::Conv4 { norm, .. } => norm == Norm::Running,
-            BackboneConfig::Mlp { .. } => true,
+            BackboneConfig::Mlp { .. } | BackboneConfig::Items { .. } => true,
             BackboneConfig::Words { .. } => false,
         };
         is_frozen && !self.learner.adapts_features() && self.learner.experts() == 1

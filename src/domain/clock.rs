@@ -38,6 +38,19 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    /// RFC 3339, in any zone.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let moment = OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| {
+            serde::de::Error::custom(format!("`{text}` is no moment as RFC 3339 writes it: 2026-11-23T18:41:00Z"))
+        })?;
+        // From year 0 to 9999, which is far from where 64 bits end.
+        let millis = i64::try_from(moment.unix_timestamp_nanos() / 1_000_000);
+        millis.map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
 /// Where the time comes from.
 pub trait Clock: Send + Sync {
     /// The present moment.
@@ -105,5 +118,13 @@ mod tests {
     fn a_timestamp_is_written_as_rfc_3339_in_utc() {
         assert_eq!(Timestamp::from_millis(1_795_459_260_250).to_string(), "2026-11-23T18:41:00.25Z");
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn a_timestamp_is_read_in_any_zone() {
+        let read = |text: &str| serde_json::from_str::<Timestamp>(&format!("\"{text}\""));
+
+        assert_eq!(read("1970-01-01T01:00:00.25+01:00").expect("a moment"), Timestamp::from_millis(250));
+        assert!(read("yesterday").is_err() && read("1970-01-01").is_err());
     }
 }

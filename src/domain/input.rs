@@ -2,10 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{EncoderRef, Fault, PixelLimits, Pixels};
+use super::{EncoderRef, Fault, PixelLimits, Pixels, Rows};
 
 /// The largest magnitude of an input or target: far above any sane feature, far below overflow in a sum of squares.
 pub const MAGNITUDE_BOUND: f32 = 1e9;
@@ -39,7 +40,23 @@ pub enum InputSchema {
         /// Longest text, in characters. The encoder reads the first 256 pieces of it.
         max_chars: usize,
     },
+    /// Something that can be recommended: a text, how often it is chosen, and numbers of the caller's own.
+    ///
+    /// A row has the text's embedding, then 1 and the prior or twice 0, then the numbers, zeros where there are fewer.
+    Item {
+        /// The encoder of the text.
+        encoder: EncoderRef,
+        /// Numbers in an embedding.
+        width: usize,
+        /// Longest text, in characters.
+        max_chars: usize,
+        /// Most numbers of the caller's own.
+        features: usize,
+    },
 }
+
+/// Places of a row between an item's embedding and its numbers: whether there is a prior, and the prior.
+pub const PRIOR_PLACES: usize = 2;
 
 /// How an image's values are turned before a base model sees them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +86,21 @@ pub enum Input {
     Text(String),
     /// `{"tokens": ["Ann", "met", "Bob"]}`: a text in words, for tagging.
     Tokens(Vec<String>),
+    /// `{"text": "Heat, crime", "prior": -3.2, "features": [0.5]}`: an item, for ranking.
+    Item(Item),
+}
+
+/// Something that can be recommended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Item {
+    /// What it is: a title, a description.
+    pub text: String,
+    /// The natural logarithm of the share of people who choose it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prior: Option<f32>,
+    /// Numbers of the caller's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub features: Vec<f32>,
 }
 
 impl Input {
@@ -80,6 +112,15 @@ impl Input {
             Self::Raw { .. } => "an array with a shape",
             Self::Text(_) => "a string",
             Self::Tokens(_) => "a list of words",
+            Self::Item(_) => "an item",
+        }
+    }
+
+    /// The text, if there is one.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) | Self::Item(Item { text, .. }) => Some(text),
+            _ => None,
         }
     }
 }
@@ -90,6 +131,15 @@ impl InputSchema {
         match self {
             Self::Vector { width } | Self::Text { width, .. } => *width,
             Self::Image { channels, height, width, .. } => channels * height * width,
+            Self::Item { width, features, .. } => width + PRIOR_PLACES + features,
+        }
+    }
+
+    /// The encoder of texts and the width of its embeddings, where there is one.
+    pub const fn encoder(&self) -> Option<(&EncoderRef, usize)> {
+        match self {
+            Self::Text { encoder, width, .. } | Self::Item { encoder, width, .. } => Some((encoder, *width)),
+            Self::Vector { .. } | Self::Image { .. } => None,
         }
     }
 
@@ -98,6 +148,7 @@ impl InputSchema {
         match self {
             Self::Vector { width } | Self::Text { width, .. } => vec![*width],
             Self::Image { channels, height, width, .. } => vec![*channels, *height, *width],
+            Self::Item { .. } => vec![self.row_width()],
         }
     }
 
@@ -111,6 +162,10 @@ impl InputSchema {
             Self::Text { encoder, width, max_chars } => format!(
                 "a text of up to {max_chars} characters, or its embedding by {}, an array of {width} numbers",
                 encoder.name
+            ),
+            Self::Item { max_chars, features, .. } => format!(
+                "a text of up to {max_chars} characters, or an item: {{\"text\": …, \"prior\": …, \"features\": \
+                 [up to {features} numbers]}}"
             ),
         }
     }
@@ -136,7 +191,14 @@ impl InputSchema {
 
     /// The text that an encoder has to turn into a row; none if [`InputSchema::row`] makes it.
     pub fn text<'i>(&self, input: &'i Input) -> Result<Option<&'i str>, Fault> {
-        let (Self::Text { max_chars, .. }, Input::Text(text)) = (self, input) else { return Ok(None) };
+        let (max_chars, text) = match (self, input) {
+            (Self::Text { max_chars, .. } | Self::Item { max_chars, .. }, Input::Text(text)) => (max_chars, text),
+            (Self::Item { max_chars, features, .. }, Input::Item(item)) => {
+                check_numbers(item, *features)?;
+                (max_chars, &item.text)
+            }
+            _ => return Ok(None),
+        };
         if text.trim().is_empty() {
             return Err(Fault::TooFew { what: "characters that are not space", given: 0, least: 1 });
         }
@@ -145,6 +207,25 @@ impl InputSchema {
             return Err(Fault::TooMany { what: "characters of one text", given, limit: *max_chars });
         }
         Ok(Some(text))
+    }
+
+    /// The row of an input whose text has this embedding.
+    pub fn completed(&self, input: &Input, embedding: &[f32]) -> Vec<f32> {
+        let mut row = embedding.to_vec();
+        row.resize(self.row_width(), 0.0);
+        if let (Self::Item { width, .. }, Input::Item(Item { prior, features, .. })) = (self, input) {
+            if let Some(prior) = prior {
+                row[*width..width + PRIOR_PLACES].copy_from_slice(&[1.0, *prior]);
+            }
+            let own = width + PRIOR_PLACES;
+            row[own..own + features.len()].copy_from_slice(features);
+        }
+        row
+    }
+
+    /// Rows with nothing left of them but what their inputs are about: of an item its text.
+    pub fn about(&self, rows: Rows) -> Rows {
+        if let Self::Item { width, .. } = self { rows.cleared_from(*width) } else { rows }
     }
 
     /// One row of finite numbers from a caller's value.
@@ -157,6 +238,10 @@ impl InputSchema {
                 if values.len() != *width {
                     return Err(Fault::WrongWidth { expected: *width, given: values.len() });
                 }
+                finite(values)?;
+                Ok(values.clone())
+            }
+            (Self::Item { .. }, Input::Vector(values)) if values.len() == self.row_width() => {
                 finite(values)?;
                 Ok(values.clone())
             }
@@ -181,6 +266,16 @@ impl InputSchema {
             (schema, given) => Err(Fault::WrongInput { expected: schema.describe(), given: given.describe() }),
         }
     }
+}
+
+/// As many finite numbers as there are places for.
+fn check_numbers(item: &Item, places: usize) -> Result<(), Fault> {
+    let given = item.features.len();
+    if given > places {
+        return Err(Fault::TooMany { what: "features of an item", given, limit: places });
+    }
+    finite(&item.features)?;
+    finite(item.prior.as_slice())
 }
 
 /// Refuses NaN, infinities and magnitudes above [`MAGNITUDE_BOUND`]. JSON's `1e39` arrives as an infinity.
@@ -214,6 +309,7 @@ impl Serialize for Input {
                 map.serialize_entry("tokens", tokens)?;
                 map.end()
             }
+            Self::Item(item) => item.serialize(serializer),
         }
     }
 }
@@ -237,7 +333,8 @@ impl<'de> Visitor<'de> for InputVisitor {
 
     fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "a string, an array of numbers, {\"image\": base64}, {\"shape\": [...], \"values\": [...]} or {\"tokens\": [...]}",
+            "a string, an array of numbers, {\"image\": base64}, {\"shape\": [...], \"values\": [...]}, {\"tokens\": [...]} \
+             or {\"text\": string, …}",
         )
     }
 
@@ -253,22 +350,18 @@ impl<'de> Visitor<'de> for InputVisitor {
         Ok(Input::Vector(values))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Input, A::Error> {
-        let (mut image, mut shape, mut values, mut tokens) = (None::<String>, None, None, None);
-        while let Some(key) = map.next_key::<String>()? {
-            match key.as_str() {
-                "image" if image.is_none() => image = Some(map.next_value()?),
-                "shape" if shape.is_none() => shape = Some(map.next_value()?),
-                "values" if values.is_none() => values = Some(map.next_value()?),
-                "tokens" if tokens.is_none() => tokens = Some(map.next_value()?),
-                "image" | "shape" | "values" | "tokens" => {
-                    return Err(de::Error::custom(format!("field `{key}` is given twice")));
-                }
-                _ => return Err(de::Error::unknown_field(&key, &["image", "shape", "values", "tokens"])),
-            }
-        }
-        match (image, shape, values, tokens) {
-            (Some(text), None, None, None) => {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Input, A::Error> {
+        let all = |numbers: Vec<f64>| numbers.into_iter().map(narrow).collect();
+        match Members::deserialize(MapAccessDeserializer::new(map))? {
+            Members {
+                image: Some(text),
+                shape: None,
+                values: None,
+                tokens: None,
+                text: None,
+                prior: None,
+                features: None,
+            } => {
                 let body = match text.strip_prefix("data:") {
                     Some(url) => url.split_once(";base64,").map_or("", |(_, body)| body),
                     None => &text,
@@ -278,18 +371,53 @@ impl<'de> Visitor<'de> for InputVisitor {
                     .map(Input::Encoded)
                     .map_err(|error| de::Error::custom(format!("`image` is not base64: {error}")))
             }
-            (None, Some(shape), Some(values), None) => {
-                let values: Vec<f64> = values;
-                Ok(Input::Raw { shape, values: values.into_iter().map(narrow).collect() })
+            Members {
+                shape: Some(shape),
+                values: Some(values),
+                image: None,
+                tokens: None,
+                text: None,
+                prior: None,
+                features: None,
+            } => Ok(Input::Raw { shape, values: all(values) }),
+            Members {
+                tokens: Some(tokens),
+                image: None,
+                shape: None,
+                values: None,
+                text: None,
+                prior: None,
+                features: None,
+            } => Ok(Input::Tokens(tokens)),
+            Members { text: Some(text), prior, features, image: None, shape: None, values: None, tokens: None } => {
+                let features = all(features.unwrap_or_default());
+                Ok(Input::Item(Item { text, prior: prior.map(narrow), features }))
             }
-            (None, None, None, Some(tokens)) => Ok(Input::Tokens(tokens)),
-            _ => Err(de::Error::custom("an input object has either `image`, or `shape` and `values`, or `tokens`")),
+            _ => Err(de::Error::custom(
+                "an input object has either `image`, or `shape` and `values`, or `tokens`, or `text` and perhaps `prior` \
+                 and `features`",
+            )),
         }
     }
 }
 
+/// Whatever an input that is written as an object may have.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Members {
+    image: Option<String>,
+    shape: Option<Vec<usize>>,
+    values: Option<Vec<f64>>,
+    tokens: Option<Vec<String>>,
+    text: Option<String>,
+    prior: Option<f64>,
+    features: Option<Vec<f64>>,
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const LIMITS: PixelLimits = PixelLimits { max_side: 4096, max_bytes: 1 << 24 };
@@ -303,6 +431,8 @@ mod tests {
             Input::Raw { shape: vec![1, 1, 2], values: vec![0.0, 1.0] },
             Input::Text("hello".to_owned()),
             Input::Tokens(vec!["hello".to_owned(), "\"".to_owned()]),
+            Input::Item(Item { text: "Heat".to_owned(), prior: Some(-3.25), features: vec![0.5, -1.0] }),
+            Input::Item(Item { text: "Heat".to_owned(), ..Item::default() }),
         ] {
             let text = serde_json::to_string(&input).expect("writes");
             assert_eq!(serde_json::from_str::<Input>(&text).expect("reads"), input, "{text}");
@@ -342,5 +472,23 @@ mod tests {
     fn an_input_object_with_an_unknown_field_is_refused() {
         assert!(serde_json::from_str::<Input>(r#"{"image": "AQI=", "dtype": "u8"}"#).is_err());
         assert!(serde_json::from_str::<Input>(r#"{"shape": [2]}"#).is_err());
+        assert!(serde_json::from_str::<Input>(r#"{"text": "Heat", "tokens": []}"#).is_err());
+        assert!(serde_json::from_str::<Input>(r#"{"prior": -1}"#).is_err());
+        assert!(serde_json::from_str::<Input>(r#"{"text": "a", "text": "b"}"#).is_err());
+    }
+
+    #[test]
+    fn an_item_is_its_embedding_then_its_prior_then_its_numbers() {
+        let encoder = EncoderRef { name: "tiny".to_owned(), sha256: BTreeMap::default(), tuning: None };
+        let schema = InputSchema::Item { encoder, width: 2, max_chars: 10, features: 3 };
+        let item =
+            |prior, features: &[f32]| Input::Item(Item { text: "Heat".to_owned(), prior, features: features.to_vec() });
+
+        let full = item(Some(-2.0), &[4.0]);
+        assert_eq!(schema.text(&full), Ok(Some("Heat")));
+        assert_eq!(schema.completed(&full, &[0.6, 0.8]), [0.6, 0.8, 1.0, -2.0, 4.0, 0.0, 0.0]);
+        assert_eq!(schema.completed(&Input::Text("Heat".to_owned()), &[0.6, 0.8]), [0.6, 0.8, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        assert!(matches!(schema.text(&item(None, &[0.0; 4])), Err(Fault::TooMany { given: 4, limit: 3, .. })));
+        assert!(matches!(schema.text(&item(Some(f32::INFINITY), &[])), Err(Fault::NotFinite { .. })));
     }
 }

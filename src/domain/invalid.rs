@@ -272,6 +272,15 @@ pub enum Fault {
         /// The most.
         most: f64,
     },
+    /// A signal's value outside its range.
+    #[error("a signal's value is -1 (disliked) to 1 (chosen, liked); of five stars, r of them are (r - 3) / 2")]
+    NoSignal,
+    /// A weight that is none.
+    #[error("a weight is above 0 and at most {most}")]
+    NoWeight {
+        /// The largest.
+        most: f32,
+    },
     /// A change that is too small to see or too large to be meant.
     #[error("a ratio of odds is {least} to {most}, or one over that")]
     WrongRatio {
@@ -325,6 +334,8 @@ impl Fault {
             Self::OutOfRange { .. } => "out_of_range",
             Self::NoFeatures { .. } => "no_features",
             Self::NoShare { .. } => "no_share",
+            Self::NoSignal => "no_signal",
+            Self::NoWeight { .. } => "no_weight",
             Self::WrongRatio { .. } => "wrong_ratio",
         }
     }

@@ -114,6 +114,8 @@ pub enum LearnerConfig {
         /// Steps to the minimum, which is the only one.
         steps: u32,
     },
+    /// Ridge regression from a meta-learned preference on, in features that are meta-learned with it; for ranking.
+    PriorRidge {},
     /// Gradient steps on every parameter of a network over words, by minibatches of sentences; for tagging alone.
     Tagger {
         /// Fewest steps.
@@ -143,6 +145,7 @@ impl LearnerConfig {
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
             Self::Logistic { .. } => "logistic",
+            Self::PriorRidge {} => "prior_ridge",
             Self::Tagger { .. } => "tagger",
         }
     }
@@ -176,7 +179,7 @@ impl LearnerConfig {
             | Self::LearnedOptimizer { inner_steps, .. }
             | Self::FineTune { inner_steps, .. } => Some(*inner_steps),
             Self::Tagger { steps, .. } => Some(*steps),
-            Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } => None,
+            Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } | Self::PriorRidge {} => None,
         }
     }
 
@@ -191,9 +194,12 @@ impl LearnerConfig {
             | Self::Reptile { head_init, .. }
             | Self::LearnedOptimizer { head_init, .. } => Some(*head_init),
             Self::FineTune { way, .. } => Some(HeadInit::Learned { way: *way }),
-            Self::Cavia { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } | Self::Tagger { .. } => {
-                None
-            }
+            Self::Cavia { .. }
+            | Self::Protonet {}
+            | Self::R2d2 {}
+            | Self::Logistic { .. }
+            | Self::PriorRidge {}
+            | Self::Tagger { .. } => None,
         }
     }
 
@@ -218,7 +224,10 @@ impl LearnerConfig {
 
     /// Whether tasks get features of their own, so that running statistics of θ's are not theirs.
     pub fn adapts_features(&self) -> bool {
-        !matches!(self.single(), Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. })
+        !matches!(
+            self.single(),
+            Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } | Self::PriorRidge {}
+        )
     }
 }
 
@@ -262,6 +271,13 @@ pub enum BackboneConfig {
         filters: usize,
         /// Where the normalisation's statistics come from.
         norm: Norm,
+    },
+    /// Items as they are, and beside that what a small network makes of their texts; for ranking.
+    Items {
+        /// Widths of hidden layers; none for a linear map.
+        hidden: Vec<usize>,
+        /// Numbers that a text becomes.
+        width: usize,
     },
     /// Two convolutions over words: what a text encoder says of each, and what it looks like; for tagging alone.
     Words {

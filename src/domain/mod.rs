@@ -26,9 +26,11 @@ mod learner;
 mod monitor;
 mod pixels;
 mod quality;
+mod ranking;
 mod request;
 mod rows;
 mod sentence;
+mod signal;
 mod support;
 mod tag_report;
 mod tagged;
@@ -51,15 +53,17 @@ pub use id::{
     AdaptationId, AdapterId, AuditId, BulkId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, ReceiptId,
     SupportId, TaskId, TenantId, WebhookId,
 };
-pub use input::{Input, InputSchema, MAGNITUDE_BOUND, Polarity, finite, narrow};
+pub use input::{Input, InputSchema, Item, MAGNITUDE_BOUND, PRIOR_PLACES, Polarity, finite, narrow};
 pub use invalid::{Fault, Invalid};
 pub use learner::{BackboneConfig, GradOrder, HeadInit, LearnerConfig, Norm};
 pub use monitor::{Alert, Change, KEPT_ALERTS, Monitor, MonitorEvent, MonitorPatch, MonitorRule, USUAL_SHARES, Watch};
 pub use pixels::{PixelLimits, Pixels};
 pub use quality::{Confusion, LabelQuality, Quality, Suspect, accuracy_interval, argmax};
+pub use ranking::{LOOKED_AT, best_first, is_hit, ndcg, pairs_in_order};
 pub use request::{RequestKey, Reservation, SavedResponse};
 pub use rows::{Outputs, Rows};
 pub use sentence::{OUTSIDE, Sentence, Span, tag_name};
+pub use signal::Signal;
 pub use support::{SupportSet, Targets, hex};
 pub use tag_report::{ReportLine, ReportTable, TagCounts, TagReport};
 pub use tagged::TaggedSet;

@@ -21,6 +21,9 @@ pub struct Quality {
     pub accuracy_ci95: Option<[f64; 2]>,
     /// Mean squared error over held-out examples; regression only.
     pub mean_squared_error: Option<f64>,
+    /// Share of the pairs of held-out signals of different value that are put in the right order; ranking only.
+    #[serde(default)]
+    pub pairs_in_order: Option<f64>,
     /// The same by label, in the order of the task's labels.
     pub per_label: Vec<LabelQuality>,
     /// How sure the adapter may be of itself; classification only.
@@ -91,6 +94,7 @@ impl Quality {
     pub fn from_leave_one_out(outputs: &Outputs, targets: &Targets, names: &[String], order: &[usize]) -> Option<Self> {
         match targets {
             Targets::Values(values) => Some(of_values(outputs, values)),
+            Targets::Signals { values, .. } => of_signals(outputs, values),
             Targets::Classes { labels, way } => of_classes(outputs, labels, *way, names, order),
         }
     }
@@ -100,7 +104,7 @@ impl Quality {
         match (self.accuracy, other.accuracy, self.mean_squared_error, other.mean_squared_error) {
             (Some(own), Some(others), _, _) => own >= others,
             (_, _, Some(own), Some(others)) => own <= others,
-            _ => false,
+            _ => self.pairs_in_order.zip(other.pairs_in_order).is_some_and(|(own, others)| own >= others),
         }
     }
 
@@ -114,12 +118,25 @@ impl Quality {
 
 fn of_values(outputs: &Outputs, values: &[f32]) -> Quality {
     let errors = outputs.rows().zip(values).map(|(row, value)| f64::from(row[0] - value).powi(2));
+    let mean_squared_error = Some(errors.sum::<f64>() / values.len() as f64);
+    Quality { mean_squared_error, ..without_figures(values.len()) }
+}
+
+/// Signals that are all alike say nothing about an order.
+fn of_signals(outputs: &Outputs, values: &[f32]) -> Option<Quality> {
+    let scores: Vec<f32> = outputs.rows().map(|row| row[0]).collect();
+    let pairs_in_order = Some(super::pairs_in_order(&scores, values)?);
+    Some(Quality { pairs_in_order, ..without_figures(values.len()) })
+}
+
+fn without_figures(n: usize) -> Quality {
     Quality {
         method: "leave_one_out".to_owned(),
-        n: values.len(),
+        n,
         accuracy: None,
         accuracy_ci95: None,
-        mean_squared_error: Some(errors.sum::<f64>() / values.len() as f64),
+        mean_squared_error: None,
+        pairs_in_order: None,
         per_label: Vec::new(),
         calibration: None,
         confusions: Vec::new(),
@@ -174,6 +191,7 @@ fn of_classes(outputs: &Outputs, labels: &[u32], way: usize, names: &[String], o
         accuracy: Some(hits / n as f64),
         accuracy_ci95: Some(accuracy_interval(hits, n)),
         mean_squared_error: None,
+        pairs_in_order: None,
         per_label: per_label.collect(),
         confusions: confusions(&judged, names),
         suspects: suspects(&judged, names, &calibration),

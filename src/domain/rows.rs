@@ -58,6 +58,13 @@ impl Rows {
         Self { width: self.width, values: places.iter().flat_map(|&place| self.row(place).iter().copied()).collect() }
     }
 
+    /// The same with zeros in each row from that place on.
+    #[must_use]
+    pub fn cleared_from(mut self, place: usize) -> Self {
+        self.values.chunks_exact_mut(self.width).for_each(|row| row[place..].fill(0.0));
+        self
+    }
+
     /// One row.
     pub fn row(&self, index: usize) -> &[f32] {
         &self.values[index * self.width..(index + 1) * self.width]

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Fault, Rows, finite};
+use super::{Fault, Rows, Signal, finite};
 
 /// What the support rows are labelled with.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,13 @@ pub enum Targets {
     },
     /// A number of each row.
     Values(Vec<f32>),
+    /// What somebody did with each row's item.
+    Signals {
+        /// One value a row, −1 to 1.
+        values: Vec<f32>,
+        /// For how many signals each counts, above 0.
+        weights: Vec<f32>,
+    },
 }
 
 impl Targets {
@@ -23,7 +30,7 @@ impl Targets {
     pub fn len(&self) -> usize {
         match self {
             Self::Classes { labels, .. } => labels.len(),
-            Self::Values(values) => values.len(),
+            Self::Values(values) | Self::Signals { values, .. } => values.len(),
         }
     }
 
@@ -36,7 +43,7 @@ impl Targets {
     pub fn outputs(&self) -> usize {
         match self {
             Self::Classes { way, .. } => *way,
-            Self::Values(_) => 1,
+            Self::Values(_) | Self::Signals { .. } => 1,
         }
     }
 }
@@ -60,7 +67,8 @@ impl SupportSet {
     ///
     /// # Errors
     /// [`Fault::EmptySupport`], [`Fault::TooFewLabels`] for fewer than two classes or a class without a row,
-    /// [`Fault::OutOfRange`] for a class outside `0..way`, [`Fault::NotFinite`] for a value that is not.
+    /// [`Fault::OutOfRange`] for a class outside `0..way`, [`Fault::NotFinite`] for a value that is not,
+    /// [`Fault::NoSignal`] and [`Fault::NoWeight`] for signals that are none.
     pub fn new(inputs: &Rows, targets: &Targets) -> Result<Self, Fault> {
         if inputs.is_empty() {
             return Err(Fault::EmptySupport);
@@ -71,6 +79,7 @@ impl SupportSet {
         match targets {
             Targets::Classes { labels, way } => check_classes(labels, *way)?,
             Targets::Values(values) => finite(values)?,
+            Targets::Signals { values, weights } => check_signals(values, weights)?,
         }
         let (order, digests) = canonical((0..inputs.len()).map(|index| row_digest(inputs.row(index), targets, index)));
         let mut whole = Sha256::new();
@@ -80,7 +89,10 @@ impl SupportSet {
             Targets::Classes { labels, way } => {
                 Targets::Classes { labels: order.iter().map(|&index| labels[index]).collect(), way: *way }
             }
-            Targets::Values(values) => Targets::Values(order.iter().map(|&index| values[index]).collect()),
+            Targets::Values(values) => Targets::Values(picked(values, &order)),
+            Targets::Signals { values, weights } => {
+                Targets::Signals { values: picked(values, &order), weights: picked(weights, &order) }
+            }
         };
         let hash = format!("sha256:{}", hex(&whole.finalize()));
         Ok(Self { inputs: inputs.picked(&order), targets, unlabelled: None, names: None, order, hash })
@@ -189,6 +201,18 @@ fn check_classes(labels: &[u32], way: usize) -> Result<(), Fault> {
     Ok(())
 }
 
+fn check_signals(values: &[f32], weights: &[f32]) -> Result<(), Fault> {
+    if weights.len() != values.len() {
+        return Err(Fault::TooFew { what: "weights", given: weights.len(), least: values.len() });
+    }
+    let check = |(value, weight): (&f32, &f32)| Signal::new(*value)?.weighing(*weight);
+    values.iter().zip(weights).try_for_each(|pair| check(pair).map(drop))
+}
+
+fn picked(numbers: &[f32], order: &[usize]) -> Vec<f32> {
+    order.iter().map(|&index| numbers[index]).collect()
+}
+
 /// Places in the order of their digests, and the digests in that order.
 fn canonical(digests: impl Iterator<Item = [u8; 32]>) -> (Vec<usize>, impl Iterator<Item = [u8; 32]>) {
     let mut sorted: Vec<([u8; 32], usize)> = digests.zip(0..).collect();
@@ -209,6 +233,10 @@ fn row_digest(row: &[f32], targets: &Targets, index: usize) -> [u8; 32] {
     match targets {
         Targets::Classes { labels, .. } => digest.update(labels[index].to_le_bytes()),
         Targets::Values(values) => digest.update(values[index].to_le_bytes()),
+        Targets::Signals { values, weights } => {
+            digest.update(values[index].to_le_bytes());
+            digest.update(weights[index].to_le_bytes());
+        }
     }
     digest.finalize().into()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Input, PredictionId, Promotion, Span, SupportId, TaskId, Timestamp, hex};
+use super::{Input, PredictionId, Promotion, Signal, Span, SupportId, TaskId, Timestamp, hex};
 
 /// What is asked of an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -17,6 +17,8 @@ pub enum Kind {
     Regression,
     /// Spans of a text, each with one of N labels.
     Tagging,
+    /// An order of items, for one person.
+    Ranking,
 }
 
 impl Kind {
@@ -26,12 +28,13 @@ impl Kind {
             Self::Classification => "classification",
             Self::Regression => "regression",
             Self::Tagging => "tagging",
+            Self::Ranking => "ranking",
         }
     }
 
     /// Whether its answers have labels.
     pub const fn has_labels(self) -> bool {
-        !matches!(self, Self::Regression)
+        matches!(self, Self::Classification | Self::Tagging)
     }
 }
 
@@ -43,6 +46,7 @@ impl std::str::FromStr for Kind {
             "classification" => Ok(Self::Classification),
             "regression" => Ok(Self::Regression),
             "tagging" => Ok(Self::Tagging),
+            "ranking" => Ok(Self::Ranking),
             other => Err(format!("`{other}` is no kind of task")),
         }
     }
@@ -59,7 +63,7 @@ pub struct Task {
     pub kind: Kind,
     /// Name of the base model that it adapts.
     pub base_model: String,
-    /// Labels that examples may carry, in the order of their first mention. Empty for regression.
+    /// Labels that examples may carry, in the order of their first mention. Empty for regression and ranking.
     pub labels: Vec<String>,
     /// Whether an example may bring a label that is not yet listed. False if the labels were listed by the caller.
     pub open_labels: bool,
@@ -91,6 +95,9 @@ pub struct TaskSettings {
     pub auto_adapt: bool,
     /// Whether what an adaptation leaves is to answer, unless the adaptation says otherwise.
     pub auto_promote: Promotion,
+    /// Of ranking: after how many days a signal counts half as much as the latest one; signals do not age without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub half_life_days: Option<u32>,
 }
 
 /// A prediction that was kept.
@@ -151,6 +158,8 @@ pub enum Target {
     Value(f32),
     /// Its spans, in order of place; none where there is nothing to find.
     Spans(Vec<Span>),
+    /// What somebody did with it.
+    Signal(Signal),
 }
 
 impl Target {
@@ -158,7 +167,7 @@ impl Target {
     pub const fn field(&self) -> &'static str {
         match self {
             Self::Label(_) => "label",
-            Self::Value(_) => "value",
+            Self::Value(_) | Self::Signal(_) => "value",
             Self::Spans(_) => "spans",
         }
     }
@@ -167,7 +176,7 @@ impl Target {
     pub fn labels(&self) -> impl Iterator<Item = &String> {
         let (one, many): (_, &[Span]) = match self {
             Self::Label(label) => (Some(label), &[]),
-            Self::Value(_) => (None, &[]),
+            Self::Value(_) | Self::Signal(_) => (None, &[]),
             Self::Spans(spans) => (None, spans),
         };
         one.into_iter().chain(many.iter().map(|span| &span.label))

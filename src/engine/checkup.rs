@@ -105,15 +105,17 @@ fn example(base: &BaseModel) -> Result<(SupportSet, Rows), String> {
     let manifest = &base.manifest;
     let width = manifest.input.row_width();
     let way = manifest.learner.fixed_way().unwrap_or(2);
-    let is_regression = manifest.kinds.first() == Some(&Kind::Regression);
-    let count = SHOTS * if is_regression { 1 } else { way };
+    let has_classes = manifest.kinds.first() == Some(&Kind::Classification);
+    let count = SHOTS * if has_classes { way } else { 1 };
     let values = (0..count * width).map(|index| (index * 7919 % 1009) as f32 / 1009.0).collect();
     let rows = Rows::new(width, values).map_err(|fault| fault.to_string())?;
-    let targets = if is_regression {
-        Targets::Values((0..count).map(|row| row as f32).collect())
-    } else {
-        let labels = (0..way).flat_map(|class| std::iter::repeat_n(u32::try_from(class).unwrap_or(0), SHOTS));
-        Targets::Classes { labels: labels.collect(), way }
+    let targets = match manifest.kinds.first() {
+        Some(Kind::Regression) => Targets::Values((0..count).map(|row| row as f32).collect()),
+        Some(Kind::Ranking) => Targets::Signals { values: vec![1.0; count], weights: vec![1.0; count] },
+        _ => {
+            let labels = (0..way).flat_map(|class| std::iter::repeat_n(u32::try_from(class).unwrap_or(0), SHOTS));
+            Targets::Classes { labels: labels.collect(), way }
+        }
     };
     let support = SupportSet::new(&rows, &targets).map_err(|fault| fault.to_string())?;
     Ok((support, rows))

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 
 use super::command::{Answer, Work};
 use super::{Engine, EngineError, Lane, Origin, StartError};
-use crate::domain::{BaseModel, EncoderRef, InputSchema};
+use crate::domain::{BaseModel, EncoderRef};
 use crate::meta::encoder::{self, Encoder, Loaded, Reading, Tokenizer, Tokens, Tuning};
 
 /// Texts of one command: a few milliseconds each, so that nobody waits long behind another one's list.
@@ -57,7 +57,7 @@ impl Texts {
         let (mut tokenizers, mut encoders, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut of_base = Vec::new();
         for base in bases {
-            let InputSchema::Text { encoder: wanted, width, .. } = &base.manifest.input else {
+            let Some((wanted, width)) = base.manifest.input.encoder() else {
                 of_base.push(None);
                 continue;
             };
@@ -76,7 +76,7 @@ impl Texts {
                 tokenizers.push((Arc::new(tokenizer), reference));
                 encoders.len() - 1
             };
-            if tokenizers[place].1 != *wanted || encoders[place].width() != *width {
+            if tokenizers[place].1 != *wanted || encoders[place].width() != width {
                 return Err(StartError::OtherEncoder {
                     base: base.manifest.name.clone(),
                     encoder: folder.join(&wanted.name),

@@ -21,13 +21,14 @@ const PUBLIC: [&str; 8] =
     ["/docs", "/livez", "/openapi.json", "/problems/{code}", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"];
 
 /// POSTs that change nothing.
-const ASKING: [&str; 10] = [
+const ASKING: [&str; 11] = [
     "/v1/adapt-predict",
     "/v1/classify",
     "/v1/tasks/{task}/adapters/{version}/verify",
     "/v1/tasks/{task}/compare",
     "/v1/tasks/{task}/evaluate",
     "/v1/tasks/{task}/predict",
+    "/v1/tasks/{task}/rank",
     "/v1/tasks/{task}/search",
     "/v1/tasks/{task}/suggestions",
     "/v2/models/{task}/infer",

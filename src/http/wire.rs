@@ -5,7 +5,8 @@ use utoipa::ToSchema;
 
 use super::problem::Problem;
 use crate::domain::{
-    Confusion, Input, LabelQuality, Promotion, Quality, Recipe, Span, SupportId, Suspect, Target, narrow,
+    Confusion, Input, LabelQuality, Promotion, Quality, Recipe, Signal, Span, SupportId, Suspect, Target, Timestamp,
+    narrow,
 };
 use crate::service::{Answer, AnswerSpan, GivenExample, Neighbour, Prediction};
 
@@ -38,6 +39,16 @@ pub enum InputDoc {
         /// The words, without white space.
         tokens: Vec<String>,
     },
+    /// An item with more than a text, for ranking.
+    Item {
+        /// What it is: a title, a description.
+        text: String,
+        /// The natural logarithm of the share of people who choose it; leave it out if you do not know.
+        #[schema(example = -3.2)]
+        prior: Option<f32>,
+        /// Numbers of your own, best between -1 and 1; as many as the base model has places for, or fewer.
+        features: Option<Vec<f32>>,
+    },
 }
 
 /// A labelled example.
@@ -50,8 +61,13 @@ pub struct ExampleBody {
     /// Its class, for classification.
     #[schema(example = "refund")]
     pub label: Option<String>,
-    /// Its number, for regression.
+    /// Its number, for regression; for ranking what was done with the item, from -1 (disliked) to 1 (chosen, liked).
     pub value: Option<f64>,
+    /// For how many signals it counts, for ranking; 1 by default.
+    pub weight: Option<f64>,
+    /// When the signal was, for ranking.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub time: Option<Timestamp>,
     /// Its spans, for tagging: an empty list where there is nothing to find.
     pub spans: Option<Vec<SpanBody>>,
     /// In place of `spans`, a tag for each word, as IOB2 has them.
@@ -62,9 +78,9 @@ pub struct ExampleBody {
 }
 
 impl From<ExampleBody> for GivenExample {
-    fn from(ExampleBody { input, label, value, spans, tags, external_id }: ExampleBody) -> Self {
+    fn from(ExampleBody { input, label, value, weight, time, spans, tags, external_id }: ExampleBody) -> Self {
         let spans = spans.map(|spans| spans.into_iter().map(Span::from).collect());
-        Self { input, label, value: value.map(narrow), spans, tags, external_id }
+        Self { input, label, value: value.map(narrow), weight: weight.map(narrow), time, spans, tags, external_id }
     }
 }
 
@@ -189,6 +205,9 @@ pub struct QualityBody {
     /// Mean squared error over held-out examples.
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_squared_error: Option<f64>,
+    /// Share of the pairs of held-out signals of different value that were put in the right order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs_in_order: Option<f64>,
     /// By label.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     per_label: Vec<LabelQualityBody>,
@@ -271,6 +290,7 @@ impl From<Quality> for QualityBody {
             accuracy: quality.accuracy,
             accuracy_ci95: quality.accuracy_ci95,
             mean_squared_error: quality.mean_squared_error,
+            pairs_in_order: quality.pairs_in_order,
             per_label: quality.per_label.into_iter().map(label).collect(),
             calibration: quality.calibration.map(|fitted| CalibrationBody {
                 temperature: fitted.temperature,
@@ -288,7 +308,8 @@ impl From<Quality> for QualityBody {
     }
 }
 
-/// One answer: `label`, `confidence` and `scores` for classification, `value` for regression, `spans` for tagging.
+/// One answer: `label`, `confidence` and `scores` for classification, `value` for regression and ranking, `spans` for
+/// tagging.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub struct PredictionBody {
     /// Its id; none in the output of a bulk prediction.
@@ -307,7 +328,7 @@ pub struct PredictionBody {
     /// Labels and probabilities, most probable first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     scores: Vec<ScoreBody>,
-    /// The number.
+    /// The number, or the item's score.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f32>,
     /// What was found, in order of place.
@@ -354,7 +375,7 @@ impl From<Neighbour> for NeighbourBody {
     fn from(Neighbour { place, id, external_id, text, target, similarity }: Neighbour) -> Self {
         let (label, value) = match target {
             Some(Target::Label(label)) => (Some(label), None),
-            Some(Target::Value(value)) => (None, Some(value)),
+            Some(Target::Value(value) | Target::Signal(Signal { value, .. })) => (None, Some(value)),
             Some(Target::Spans(_)) | None => (None, None),
         };
         Self { id, index: id.is_none().then_some(place), external_id, text, label, value, similarity }

@@ -79,6 +79,8 @@ pub struct Support {
     pub unlabelled: Option<Unlabelled>,
     /// What classes are called, `[T, N, …]`, if any task tells it; zero for tasks that do not.
     pub names: Option<Tensor>,
+    /// How often each row counts, `[T, S]`, if any does not count once.
+    pub weights: Option<Tensor>,
 }
 
 /// Rows without targets, of T tasks.
@@ -113,6 +115,7 @@ impl Support {
             outputs: tasks.iter().map(|(_, targets)| targets.outputs()).collect(),
             unlabelled: None,
             names: None,
+            weights: stack_weights(tasks.iter().map(|(_, targets)| *targets), longest, device)?,
         })
     }
 
@@ -150,6 +153,14 @@ impl Support {
     /// The mask, if any row is padding.
     pub fn padding(&self) -> Option<&Tensor> {
         self.is_padded.then_some(&self.mask)
+    }
+
+    /// How often each row counts, `[T, S]`; 0 for padding.
+    pub fn counts(&self) -> Result<Tensor> {
+        Ok(match &self.weights {
+            Some(weights) => weights.f_mul(&self.mask)?,
+            None => self.mask.shallow_clone(),
+        })
     }
 
     /// Number of tasks T.
@@ -215,6 +226,7 @@ impl Query {
             outputs: support.outputs.clone(),
             unlabelled: None,
             names: None,
+            weights: None,
         }
     }
 }
@@ -261,7 +273,7 @@ fn stack_targets<'a>(
                 labels.extend(given.iter().map(|&label| i64::from(label)));
                 labels.resize(labels.len() + longest - given.len(), 0);
             }
-            Targets::Values(given) => {
+            Targets::Values(given) | Targets::Signals { values: given, .. } => {
                 values.extend_from_slice(given);
                 values.resize(values.len() + longest - given.len(), 0.0);
             }
@@ -272,6 +284,27 @@ fn stack_targets<'a>(
     } else {
         Ok(StackedTargets::Values(bridge::tensor(&values, &[count, longest as i64, 1], device)?))
     }
+}
+
+/// Weights of the tasks that have some; `None` if every row counts once.
+fn stack_weights<'a>(
+    tasks: impl ExactSizeIterator<Item = &'a Targets>,
+    longest: usize,
+    device: Device,
+) -> Result<Option<Tensor>> {
+    let count = tasks.len() as i64;
+    let mut values = Vec::new();
+    for targets in tasks {
+        let start = values.len();
+        if let Targets::Signals { weights, .. } = targets {
+            values.extend_from_slice(weights);
+        }
+        values.resize(start + longest, 1.0);
+    }
+    if values.iter().all(|weight| *weight == 1.0) {
+        return Ok(None);
+    }
+    Ok(Some(bridge::tensor(&values, &[count, longest as i64], device)?))
 }
 
 fn stack_mask(lengths: impl ExactSizeIterator<Item = usize>, longest: usize, device: Device) -> Result<Tensor> {

@@ -5,7 +5,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::task::{EpisodeSpec, Split, TaskDistribution};
 use super::{Episode, Model, Phase};
-use crate::domain::{Fault, Outputs, Recipe, SupportSet, Targets, argmax};
+use crate::domain::{Fault, Outputs, Recipe, SupportSet, Targets, argmax, is_hit, ndcg};
 use crate::nn::TensorError;
 
 /// A mean and half the width of its 95 % interval.
@@ -40,8 +40,12 @@ pub enum EvalError {
     Tensor(#[from] TensorError),
 }
 
-/// Episode `index` of the stream that `seed` names: the same on every machine, whatever came before it.
+/// Episode `index` of the stream that `seed` names: the same on every machine, whatever came before it. Where episodes are
+/// the data's own, the one of that number.
 pub fn episode(tasks: &dyn TaskDistribution, split: Split, spec: &EpisodeSpec, seed: u64, index: u64) -> Episode {
+    if let Some(episode) = tasks.nth(split, spec, index) {
+        return episode;
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(index);
     tasks.sample(split, spec, &mut rng)
@@ -61,13 +65,28 @@ pub fn support(model: &Model, episode: &Episode) -> Result<SupportSet, Fault> {
 
 /// Adapts to an episode's support set and judges by its query set, through the very functions that serve.
 pub fn judge(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) -> Result<f64, EvalError> {
-    let support = support(model, episode)?;
-    let adapter = model.adapt(&support, recipe, phase)?;
-    let outputs = model.predict(&adapter, &episode.query, phase)?;
-    Ok(score(&outputs, &episode.query_targets))
+    Ok(score(&answers(model, episode, recipe, phase)?, &episode.query_targets))
 }
 
-/// Accuracy for classes, mean squared error for numbers.
+/// What is answered to an episode's query set after its support set.
+pub fn answers(model: &Model, episode: &Episode, recipe: &Recipe, phase: Phase) -> Result<Outputs, EvalError> {
+    let adapter = model.adapt(&support(model, episode)?, recipe, phase)?;
+    Ok(model.predict(&adapter, &episode.query, phase)?)
+}
+
+/// Whether anything of worth is among the first ten of an order of items; none for other targets.
+pub fn hit(outputs: &Outputs, targets: &Targets) -> Option<f64> {
+    let Targets::Signals { values, .. } = targets else { return None };
+    Some(f64::from(u8::from(is_hit(&scores(outputs), values))))
+}
+
+/// Scores of items.
+fn scores(outputs: &Outputs) -> Vec<f32> {
+    outputs.rows().map(|row| row[0]).collect()
+}
+
+/// Accuracy for classes, mean squared error for numbers, NDCG of the first ten for an order of items, 0 if none of them is
+/// worth anything.
 pub fn score(outputs: &Outputs, targets: &Targets) -> f64 {
     match targets {
         Targets::Classes { labels, .. } => {
@@ -78,5 +97,6 @@ pub fn score(outputs: &Outputs, targets: &Targets) -> f64 {
             let errors = outputs.rows().zip(values).map(|(row, value)| f64::from(row[0] - value).powi(2));
             errors.sum::<f64>() / values.len() as f64
         }
+        Targets::Signals { values, .. } => ndcg(&scores(outputs), values).unwrap_or(0.0),
     }
 }

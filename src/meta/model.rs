@@ -75,13 +75,16 @@ impl Model {
         let backbone = backbone::build(&architecture.backbone, &architecture.input)?;
         let norm = match architecture.backbone {
             BackboneConfig::Conv4 { norm, .. } => norm,
-            BackboneConfig::Mlp { .. } | BackboneConfig::Words { .. } => Norm::Support, // no layer asks
+            BackboneConfig::Mlp { .. } | BackboneConfig::Words { .. } | BackboneConfig::Items { .. } => Norm::Support, // no layer asks
         };
         let learner = &architecture.learner;
         let prototypes = matches!(learner.single(), LearnerConfig::Protonet {} | LearnerConfig::Logistic { .. })
             || matches!(learner.head_init(), Some(HeadInit::Prototype {}));
         if prototypes && architecture.kind == Kind::Regression {
             return Err(format!("{} has no regression: there are no class means", learner.name()));
+        }
+        if matches!(learner.single(), LearnerConfig::PriorRidge {}) != (architecture.kind == Kind::Ranking) {
+            return Err("prior_ridge is for ranking, and ranking for prior_ridge".to_owned());
         }
         if learner.adapts_features() && norm == Norm::Running {
             let name = learner.name();

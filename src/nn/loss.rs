@@ -23,6 +23,19 @@ pub fn squared_error(outputs: &Tensor, targets: &Tensor, mask: &Tensor) -> Resul
     masked_mean(&error.f_mul(&error)?.f_mean_dim(Some([-1i64].as_slice()), false, Kind::Float)?, mask)
 }
 
+/// Mean surprise of each task's choices, if one of all rows is chosen by the softmax of the scores (Luce 1959; as a
+/// listwise loss, Cao et al. 2007, eq. 5): −Σ gᵢ log softmax(s)ᵢ / Σ gᵢ. A task without a choice has none.
+///
+/// * `scores`, `gains`: `[T, B, 1]`, gains below 0 count as 0; `mask`: `[T, B]`; returns `[T]`.
+pub fn choice(scores: &Tensor, gains: &Tensor, mask: &Tensor) -> Result<Tensor> {
+    let last = [-1i64].as_slice();
+    let padding = mask.f_neg()?.f_add_scalar(1.0)?.f_mul_scalar(-1e9)?;
+    let log_p = scores.f_squeeze_dim(-1)?.f_add(&padding)?.f_log_softmax(-1, Kind::Float)?; // [T, B]
+    let gains = gains.f_squeeze_dim(-1)?.f_clamp_min(0.0)?.f_mul(mask)?;
+    let surprise = log_p.f_mul(&gains)?.f_sum_dim_intlist(last, false, Kind::Float)?.f_neg()?;
+    Ok(surprise.f_div(&gains.f_sum_dim_intlist(last, false, Kind::Float)?.f_clamp_min(1e-6)?)?)
+}
+
 /// Share of rows of each task whose largest logit is their label's.
 ///
 /// * `logits`: `[T, B, N]`; `labels`, `mask`: `[T, B]`; returns `[T]`.

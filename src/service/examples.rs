@@ -6,8 +6,8 @@ use super::inputs::{Asked, check_count, check_name};
 use super::targets::target;
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Kind, Rows, Span, Support, SupportFilter, SupportId,
-    SupportSet, Target, Targets, Task, TaskId, TenantId, hex, words,
+    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Item, Kind, Rows, Signal, Span, Support, SupportFilter,
+    SupportId, SupportSet, Target, Targets, Task, TaskId, TenantId, Timestamp, hex, words,
 };
 use crate::engine::{Lane, Origin};
 use crate::store::{Added, StoreError};
@@ -28,8 +28,12 @@ pub struct GivenExample {
     pub input: Input,
     /// Its class, for classification.
     pub label: Option<String>,
-    /// Its number, for regression.
+    /// Its number, for regression; what was done with it, for ranking.
     pub value: Option<f32>,
+    /// For how many signals it counts, for ranking.
+    pub weight: Option<f32>,
+    /// When the signal was, for ranking.
+    pub time: Option<Timestamp>,
     /// Its spans, for tagging.
     pub spans: Option<Vec<Span>>,
     /// A tag for each of its words, in their place.
@@ -41,7 +45,7 @@ pub struct GivenExample {
 impl GivenExample {
     /// An input of which nothing is said yet.
     pub const fn of(input: Input) -> Self {
-        Self { input, label: None, value: None, spans: None, tags: None, external_id: None }
+        Self { input, label: None, value: None, weight: None, time: None, spans: None, tags: None, external_id: None }
     }
 }
 
@@ -52,6 +56,10 @@ pub struct SupportPatch {
     pub label: Option<String>,
     /// Another number.
     pub value: Option<f32>,
+    /// Another weight.
+    pub weight: Option<f32>,
+    /// Another time.
+    pub time: Option<Timestamp>,
     /// Other spans.
     pub spans: Option<Vec<Span>>,
     /// Another name.
@@ -133,10 +141,15 @@ impl Service {
             (None, None, None, Some(Target::Label(label))) => (Some(label.clone()), None, None),
             (None, None, None, Some(Target::Value(value))) => (None, Some(*value), None),
             (None, None, None, Some(Target::Spans(spans))) => (None, None, Some(spans.clone())),
+            (None, None, None, Some(Target::Signal(signal))) => (None, Some(signal.value), None),
             (label, value, spans, _) => (label, value, spans),
         };
         let external_id = patch.external_id.or_else(|| before.example.external_id.clone());
-        let given = GivenExample { label, value, spans, external_id, ..GivenExample::of(before.example.input.clone()) };
+        let signal = if let Some(Target::Signal(signal)) = &before.example.target { Some(signal) } else { None };
+        let weight = patch.weight.or(signal.map(|signal| signal.weight));
+        let time = patch.time.or(signal.and_then(|signal| signal.time));
+        let given = GivenExample::of(before.example.input.clone());
+        let given = GivenExample { label, value, weight, time, spans, external_id, ..given };
         let given = Given { examples: vec![given], unlabelled: Vec::new() };
         let asked = Asked { origin: Origin::interactive(tenant), pointer: "" };
         let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, asked).await;
@@ -258,8 +271,8 @@ impl Service {
             support.into_iter().map(|support| (support.example.input, support.example.target)).unzip();
         let asked = Asked { origin, pointer: "/support" };
         let (_, rows) = self.rows(base, inputs, asked, "/input", Lane::Adapt).await?;
-        let (set, labels) =
-            assemble(base, task.kind, &task.labels, &rows, &targets).map_err(|fault| fault.at("/support"))?;
+        let (set, labels) = assemble(base, task.kind, &task.labels, &rows, &targets, task.settings.half_life_days)
+            .map_err(|fault| fault.at("/support"))?;
         Ok((self.with_names(origin, base, set, &labels).await?, labels))
     }
 
@@ -300,6 +313,7 @@ pub(super) fn assemble(
     labels: &[String],
     rows: &[Vec<f32>],
     targets: &[Option<Target>],
+    half_life_days: Option<u32>,
 ) -> Result<(SupportSet, Vec<String>), Fault> {
     let width = base.manifest.input.row_width();
     let unlabelled = rows.iter().zip(targets).filter(|(_, target)| target.is_none()).map(|(row, _)| row.as_slice());
@@ -330,10 +344,16 @@ pub(super) fn assemble(
                 .iter()
                 .map(|target| match target {
                     Target::Value(value) => *value,
-                    Target::Label(_) | Target::Spans(_) => f32::NAN, // refused just below
+                    Target::Label(_) | Target::Spans(_) | Target::Signal(_) => f32::NAN, // refused just below
                 })
                 .collect(),
         ),
+        Kind::Ranking => {
+            let signal = |target: &&Target| if let Target::Signal(signal) = target { Some(*signal) } else { None };
+            let signals: Vec<Signal> = targets.iter().filter_map(signal).collect();
+            let values = signals.iter().map(|signal| signal.value).collect();
+            Targets::Signals { values, weights: Signal::weights(&signals, half_life_days) }
+        }
     };
     let set = SupportSet::new(&Rows::new(width, rows.concat())?, &targets)?;
     Ok((set.with_unlabelled(&unlabelled)?, names))
@@ -345,6 +365,11 @@ fn digest(input: &Input, row: &[f32], target: Option<&Target>) -> String {
     let mut hash = Sha256::new();
     match input {
         Input::Text(text) => hash.update(text),
+        Input::Item(Item { text, prior, features }) => {
+            hash.update(text);
+            prior.iter().chain(features).for_each(|value| hash.update(value.to_le_bytes()));
+            hash.update([u8::from(prior.is_some())]);
+        }
         Input::Tokens(tokens) => tokens.iter().for_each(|token| {
             hash.update(token);
             hash.update([0]);
@@ -369,6 +394,12 @@ fn digest(input: &Input, row: &[f32], target: Option<&Target>) -> String {
                 hash.update(label);
                 hash.update([0]);
             }
+        }
+        Some(Target::Signal(Signal { value, weight, time })) => {
+            hash.update([4]);
+            hash.update(value.to_le_bytes());
+            hash.update(weight.to_le_bytes());
+            hash.update(time.map_or(0, Timestamp::millis).to_le_bytes());
         }
     }
     hex(&hash.finalize())

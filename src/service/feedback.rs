@@ -10,7 +10,7 @@ pub struct Feedback {
     pub prediction: PredictionId,
     /// The right class, for classification.
     pub label: Option<String>,
-    /// The right number, for regression.
+    /// The right number, for regression; what was done with the item, for ranking.
     pub value: Option<f32>,
     /// The right spans, for tagging.
     pub spans: Option<Vec<Span>>,

@@ -62,7 +62,7 @@ impl Service {
             let (places, texts): (Vec<usize>, Vec<String>) = texts.into_iter().unzip();
             let embeddings = self.engine.embed(origin, &base.manifest.name, texts, lane).await?;
             for (place, embedding) in places.into_iter().zip(embeddings) {
-                rows[place] = embedding.to_vec();
+                rows[place] = base.manifest.input.completed(&inputs[place], &embedding);
             }
         }
         Ok((inputs, rows))

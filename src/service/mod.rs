@@ -25,6 +25,7 @@ mod nearest;
 mod pace;
 mod predictions;
 mod prepared;
+mod ranking;
 mod relay;
 mod requests;
 mod residency;
@@ -72,6 +73,7 @@ pub use nearest::{Found, Hit, Neighbour, Search};
 pub use predictions::{
     AdaptPredict, AdaptPredicted, Answer, AnswerSpan, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
 };
+pub use ranking::{Candidate, OrderJudged, Rank, Ranked, RankedItem};
 pub use relay::Relay;
 pub use requests::REQUEST_LEASE;
 pub use runner::Runners;

@@ -106,7 +106,7 @@ impl Service {
         let queries = self.directions(origin, base, query.clone()).await?;
         let neighbour = |place: usize, similarity: f64| {
             let Support { id, example, .. } = &support[place];
-            let text = if let Input::Text(text) = &example.input { Some(text.clone()) } else { None };
+            let text = example.input.text().map(str::to_owned);
             let (external_id, target) = (example.external_id.clone(), example.target.clone());
             Neighbour { place, id: Some(*id), external_id, text, target, similarity }
         };
@@ -197,7 +197,7 @@ impl Service {
 
     /// Features of rows, each of length 1.
     pub(super) async fn directions(&self, origin: Origin, base: &BaseModel, rows: Rows) -> Result<Vec<Direction>> {
-        let features = self.engine.features(origin, &base.manifest.name, rows).await?;
+        let features = self.engine.features(origin, &base.manifest.name, base.manifest.input.about(rows)).await?;
         Ok(features.into_iter().map(|row| direction(&row)).collect())
     }
 }

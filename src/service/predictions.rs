@@ -8,9 +8,10 @@ use super::answering::Answers;
 use super::inputs::{Asked, check_count};
 use super::nearest::check_nearest;
 use super::prepared::{Prepared, Query};
+use super::ranking::judge_order;
 use super::targets::target;
 use super::tasks::check_kind;
-use super::{Given, GivenExample, Neighbour, Result, Service, ServiceError};
+use super::{Given, GivenExample, Neighbour, OrderJudged, Result, Service, ServiceError};
 use crate::domain::{
     Adapter, BaseModel, Calibration, Evaluation, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality, Recipe,
     Span, TagReport, Target, Task, TaskId, TenantId, Usage, argmax, probabilities,
@@ -131,7 +132,7 @@ pub enum Answer {
         /// Labels and probabilities, most probable first.
         scores: Vec<(String, f64)>,
     },
-    /// A number.
+    /// A number, or the score of an item.
     Value(f32),
     /// Stretches of a text.
     Spans {
@@ -252,7 +253,11 @@ impl Service {
         }
         let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
         let Predicted { predictions, .. } = self.predict_rows(origin, &task, &adapter, query, style).await?;
-        Ok((adapter.version, judged(&truths, predictions, adapter.labels)))
+        let evaluated = match task.kind {
+            Kind::Ranking => Evaluated::Order(judge_order(&truths, &numbers(&predictions))),
+            _ => judged(&truths, predictions, adapter.labels),
+        };
+        Ok((adapter.version, evaluated))
     }
 
     /// What an adapter says to a query, without replies and neighbours.
@@ -332,7 +337,7 @@ impl Service {
         style: AnswerStyle,
     ) -> Vec<Prediction> {
         let answer = |row: &[f32]| match kind {
-            Kind::Regression | Kind::Tagging => Answer::Value(row[0]),
+            Kind::Regression | Kind::Tagging | Kind::Ranking => Answer::Value(row[0]),
             Kind::Classification => classified(row, labels, calibration, style),
         };
         let prediction = |row: &[f32]| {
@@ -363,6 +368,8 @@ pub enum Evaluated {
     Labels(Box<Evaluation>),
     /// About a tagger.
     Tags(Box<TagReport>),
+    /// About an order of items.
+    Order(OrderJudged),
     /// About a regression.
     Values {
         /// Examples.
@@ -370,6 +377,11 @@ pub enum Evaluated {
         /// Mean squared error.
         mean_squared_error: f64,
     },
+}
+
+fn numbers(predictions: &[Prediction]) -> Vec<f32> {
+    let number = |prediction: &Prediction| if let Answer::Value(value) = prediction.answer { value } else { f32::NAN };
+    predictions.iter().map(number).collect()
 }
 
 /// At least one truth, and as many predictions of the same kind.

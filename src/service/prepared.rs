@@ -74,7 +74,7 @@ impl Service {
         }
         let targets: Vec<Option<Target>> = examples.into_iter().map(|example| example.target).collect();
         let (support, labels) =
-            assemble(base, kind, &new_labels, &rows, &targets).map_err(|fault| fault.at("/support"))?;
+            assemble(base, kind, &new_labels, &rows, &targets, None).map_err(|fault| fault.at("/support"))?;
         Ok((Prepared::Rows(self.with_names(origin, base, support, &labels).await?), labels))
     }
 

@@ -2,7 +2,7 @@
 
 use super::GivenExample;
 use super::inputs::check_name;
-use crate::domain::{BaseModel, Fault, InputSchema, Invalid, Kind, Sentence, Span, Target, finite};
+use crate::domain::{BaseModel, Fault, InputSchema, Invalid, Kind, Sentence, Signal, Span, Target, finite};
 
 /// The target of an example that stands at `at`.
 pub(super) fn target(base: &BaseModel, kind: Kind, example: &GivenExample, at: &str) -> Result<Target, Invalid> {
@@ -11,11 +11,14 @@ pub(super) fn target(base: &BaseModel, kind: Kind, example: &GivenExample, at: &
         ("value", example.value.is_some()),
         ("spans", example.spans.is_some()),
         ("tags", example.tags.is_some()),
+        ("weight", example.weight.is_some()),
+        ("time", example.time.is_some()),
     ];
     let (own, needs): (&[&str], _) = match kind {
         Kind::Classification => (&["label"], "`label`"),
         Kind::Regression => (&["value"], "`value`"),
         Kind::Tagging => (&["spans", "tags"], "`spans`, or `tags`"),
+        Kind::Ranking => (&["value", "weight", "time"], "`value`"),
     };
     let wrong = |field: &str, needs: &'static str| {
         Err(Fault::WrongTarget { kind: kind.name(), needs }.at(format!("{at}/{field}")))
@@ -32,6 +35,12 @@ pub(super) fn target(base: &BaseModel, kind: Kind, example: &GivenExample, at: &
             finite(&[value]).map_err(|fault| fault.at(format!("{at}/value")))?;
             Ok(Target::Value(value))
         }
+        (Kind::Ranking, _, Some(value)) => {
+            let signal = Signal::new(value).map_err(|fault| fault.at(format!("{at}/value")))?;
+            let weight = example.weight.unwrap_or(signal.weight);
+            let signal = signal.weighing(weight).map_err(|fault| fault.at(format!("{at}/weight")))?;
+            Ok(Target::Signal(Signal { time: example.time, ..signal }))
+        }
         (Kind::Tagging, ..) if example.spans.is_some() || example.tags.is_some() => {
             Ok(Target::Spans(spans(base, example, at)?))
         }
@@ -44,6 +53,7 @@ const fn only(kind: Kind) -> &'static str {
         Kind::Classification => "`label` and nothing else",
         Kind::Regression => "`value` and nothing else",
         Kind::Tagging => "`spans` or `tags` and nothing else",
+        Kind::Ranking => "`value`, and perhaps `weight` and `time`",
     }
 }
 
@@ -74,7 +84,7 @@ fn spans(base: &BaseModel, example: &GivenExample, at: &str) -> Result<Vec<Span>
 pub(super) fn sentence(base: &BaseModel, input: &crate::domain::Input) -> Result<Sentence, Fault> {
     let longest = match base.manifest.input {
         InputSchema::Text { max_chars, .. } => max_chars,
-        InputSchema::Vector { .. } | InputSchema::Image { .. } => 0,
+        InputSchema::Vector { .. } | InputSchema::Image { .. } | InputSchema::Item { .. } => 0,
     };
     Sentence::read(input, longest)
 }

@@ -65,7 +65,7 @@ impl Measurement<'_> {
         let outputs = model.predict(&adapter, &episode.query, self.phase)?;
         let queries = match &episode.query_targets {
             Targets::Classes { labels, .. } => labels.len(),
-            Targets::Values(_) => return Ok(None),
+            Targets::Values(_) | Targets::Signals { .. } => return Ok(None),
         };
         let accuracy = eval::score(&outputs, &episode.query_targets);
         Ok(Some(Honesty { n, estimate, interval, per_label, accuracy, queries }))

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use crate::domain::Recipe;
+use crate::domain::{Outputs, Recipe, Targets};
 use crate::meta::eval::{self, Estimate, EvalError};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Episode, Model, Phase};
@@ -19,7 +19,7 @@ pub struct Measurement<'a> {
     pub spec: EpisodeSpec,
     /// Which stream of them.
     pub seed: u64,
-    /// How many.
+    /// How many, if there are so many.
     pub episodes: u64,
     /// How to adapt.
     pub recipe: Recipe,
@@ -48,11 +48,32 @@ impl Measurement<'_> {
         threads: usize,
         progress: &(dyn Fn(u64) + Sync),
     ) -> Result<Vec<f64>, EvalError> {
+        self.judged(model, threads, progress, eval::score)
+    }
+
+    /// What `judge` says of the answers to each episode, in order.
+    ///
+    /// # Panics
+    /// If a thread panics.
+    pub fn judged<R: Send>(
+        &self,
+        model: &Model,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+        judge: impl Fn(&Outputs, &Targets) -> R + Sync,
+    ) -> Result<Vec<R>, EvalError> {
         let copy = copies(model)?;
         let open = || Ok(copy()?);
-        in_order(self.episodes, threads, progress, open, |model, index| {
-            eval::judge(model, &self.episode(index), &self.recipe, self.phase)
+        in_order(self.count(), threads, progress, open, |model, index| {
+            let episode = self.episode(index);
+            let outputs = eval::answers(model, &episode, &self.recipe, self.phase)?;
+            Ok(judge(&outputs, &episode.query_targets))
         })
+    }
+
+    /// How many episodes there are: no more than the data have, where each is one of theirs.
+    pub fn count(&self) -> u64 {
+        self.tasks.count(self.split, &self.spec).map_or(self.episodes, |count| count.min(self.episodes))
     }
 
     /// Episode `index` of those that are measured.

@@ -8,7 +8,7 @@ use tch::Device;
 
 use super::checkpoint::State;
 use super::{Measurement, TrainConfig, TrainError, outer};
-use crate::domain::{Figure, Manifest, Provenance, Recipe};
+use crate::domain::{Figure, Kind, Manifest, Provenance, Recipe};
 use crate::meta::eval::Estimate;
 use crate::meta::model::Architecture;
 use crate::meta::task::{Split, TaskDistribution};
@@ -237,8 +237,8 @@ impl Run {
         }
         let mean = estimates.iter().map(|(_, estimate)| estimate.mean).sum::<f64>() / estimates.len() as f64;
         let score = match self.model.architecture.kind {
-            crate::domain::Kind::Classification | crate::domain::Kind::Tagging => mean,
-            crate::domain::Kind::Regression => -mean,
+            Kind::Classification | Kind::Tagging | Kind::Ranking => mean,
+            Kind::Regression => -mean,
         };
         let is_best = self.state.best_score.is_none_or(|best| score > best);
         if is_best {

@@ -1,17 +1,17 @@
-//! The conversations in `examples/`, held with a real server on the base model `text` as it ships.
+//! The conversations in `examples/`, held with a real server on base models as they ship.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::cli::{Server, imprint, key};
 
-/// What a script says.
-fn held(script: &str) -> String {
+/// What a script says, with a server that has this base model.
+fn held(script: &str, base_model: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let (models, here) = (folder.path().join("models"), Path::new(env!("CARGO_MANIFEST_DIR")));
     std::fs::create_dir(&models).unwrap();
-    for (from, to) in [("models/text", "text"), (".imprint/encoders/all-MiniLM-L6-v2", "all-MiniLM-L6-v2")] {
-        std::os::unix::fs::symlink(here.join(from), models.join(to)).unwrap();
+    for from in [&format!("models/{base_model}"), ".imprint/encoders/all-MiniLM-L6-v2"].map(Path::new) {
+        std::os::unix::fs::symlink(here.join(from), models.join(from.file_name().unwrap())).unwrap();
     }
     let key = key(folder.path(), "sqlite:imprint.db");
     let server = Server::started(imprint(folder.path()));
@@ -25,7 +25,7 @@ fn held(script: &str) -> String {
 
 #[test]
 fn a_shop_is_understood_and_learns_a_new_label_from_two_examples() {
-    let said = held("customer_service.py");
+    let said = held("customer_service.py", "text");
 
     for answer in ["You can follow your parcel", "Print a label at", "Refunds reach your account", "Exchanges are free"]
     {
@@ -37,7 +37,7 @@ fn a_shop_is_understood_and_learns_a_new_label_from_two_examples() {
 
 #[test]
 fn a_surge_of_bad_reviews_is_told_and_so_is_its_end() {
-    let said = held("sentiment_alert.py");
+    let said = held("sentiment_alert.py", "text");
 
     let seen = |change: &str| -> u32 {
         let line = said.lines().find(|line| line.contains(&format!(": {change}"))).unwrap_or_else(|| panic!("{said}"));
@@ -45,4 +45,25 @@ fn a_surge_of_bad_reviews_is_told_and_so_is_its_end() {
     };
     assert!((201..=260).contains(&seen("raised")) && seen("cleared") > 281, "{said}");
     assert_eq!((said.matches(": raised").count(), said.matches(": cleared").count()), (1, 1), "{said}");
+}
+
+#[test]
+fn a_bookshops_shelf_is_put_in_order_again_with_each_signal() {
+    let said = held("recommendation.py", "ranking");
+
+    let shelves: Vec<Vec<&str>> = said
+        .split("\n\n")
+        .filter(|shelf| !shelf.is_empty())
+        .map(|shelf| shelf.lines().filter(|line| line.starts_with("  ") && !line.starts_with("     ")).collect())
+        .collect();
+    let versions: Vec<&str> = said.lines().filter(|line| line.contains(": version ")).collect();
+    assert_eq!((shelves.len(), versions.len()), (3, 3), "{said}");
+    let of = |shelf: &[&str], words: [&str; 2]| {
+        shelf.iter().filter(|line| words.iter().any(|word| line.contains(word))).count()
+    };
+    let [first, second, third] = &shelves[..] else { panic!("{said}") };
+    assert!(of(&first[..2], ["colony", "Andromeda"]) >= 1, "space after space: {said}");
+    assert!(of(&second[..4], ["soups", "vegetarian"]) >= 1, "cookery after cookery: {said}");
+    assert!(first != second && second != third, "{said}");
+    assert!(versions.iter().zip(1..).all(|(line, number)| line.ends_with(&format!("version {number}"))), "{said}");
 }

@@ -12,6 +12,7 @@ mod observability;
 mod postgres;
 mod proxy;
 mod quality;
+mod ranking_training;
 mod store;
 mod text_training;
 mod training;

@@ -7,4 +7,5 @@ mod golden;
 mod gradients;
 mod memory;
 mod models;
+mod preference;
 mod tags;

@@ -51,7 +51,8 @@ fn listed(learner: &LearnerConfig) -> bool {
         | LearnerConfig::Protonet {}
         | LearnerConfig::R2d2 {}
         | LearnerConfig::Logistic { .. } => true,
-        LearnerConfig::Tagger { .. } => false, // learns from sentences, see the tests of `meta::tagging`
+        // These order items, see `preference.rs`, and learn from sentences, see the tests of `meta::tagging`.
+        LearnerConfig::PriorRidge {} | LearnerConfig::Tagger { .. } => false,
     }
 }
 

@@ -10,7 +10,7 @@ use super::Finding;
 use crate::cli::sources::tuning_of;
 use crate::config::{DeviceSetting, EngineConfig, HttpConfig, ServiceConfig, StoreConfig};
 use crate::courier::{Courier, SystemResolver};
-use crate::domain::{BaseModel, Clock, InputSchema, SystemClock, SystemIds};
+use crate::domain::{BaseModel, Clock, SystemClock, SystemIds};
 use crate::engine::{Engine, StartError, choose_precision, open_device};
 use crate::meta::{bundle, encoder};
 use crate::store::{self, StoreError};
@@ -143,7 +143,7 @@ fn base_models(config: &EngineConfig, device: Device) -> Vec<Finding> {
 
 /// The encoder that a base model stands on, as the bundle in `folder` has tuned it.
 fn encoder_of(base: &BaseModel, folder: &Path, encoders: &Path, device: Device) -> Option<Finding> {
-    let InputSchema::Text { encoder: named, .. } = &base.manifest.input else { return None };
+    let (named, _) = base.manifest.input.encoder()?;
     let advice = "run `imprint models pull`, or name the folder with --encoders";
     let tuning = match tuning_of(base, folder) {
         Ok(tuning) => tuning,

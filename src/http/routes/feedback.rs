@@ -14,7 +14,7 @@ use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::tag_report::TagReportBody;
 use crate::http::wire::{self, ExampleBody, SpanBody};
-use crate::service::{Evaluated, Feedback, FeedbackTaken};
+use crate::service::{Evaluated, Feedback, FeedbackTaken, OrderJudged};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(evaluate)).routes(routes!(take_feedback))
@@ -67,6 +67,13 @@ struct EvaluationBody {
     /// Mean squared error, for regression.
     #[serde(skip_serializing_if = "Option::is_none")]
     mean_squared_error: Option<f64>,
+    /// Normalised discounted cumulative gain of the first ten, for ranking: values above 0 are gains. Left out if nothing is
+    /// liked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ndcg_at_10: Option<f64>,
+    /// Share of the pairs of different value that are in the right order, for ranking.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pairs_in_order: Option<f64>,
     /// Precision, recall and F1, for tagging.
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<TagReportBody>,
@@ -99,6 +106,9 @@ impl EvaluationBody {
             Evaluated::Labels(evaluation) => Self { version, ..Self::from(*evaluation) },
             Evaluated::Tags(report) => {
                 Self { version, n: report.sentences, report: Some(TagReportBody::from(*report)), ..Self::default() }
+            }
+            Evaluated::Order(OrderJudged { n, ndcg, pairs_in_order }) => {
+                Self { version, n, ndcg_at_10: ndcg, pairs_in_order, ..Self::default() }
             }
             Evaluated::Values { n, mean_squared_error } => {
                 Self { version, n, mean_squared_error: Some(mean_squared_error), ..Self::default() }
@@ -150,7 +160,7 @@ pub(super) struct FeedbackBody {
     prediction_id: PredictionId,
     /// The right class, for classification.
     label: Option<String>,
-    /// The right number, for regression.
+    /// The right number, for regression; what was done with the item, for ranking.
     value: Option<f64>,
     /// The right spans, for tagging.
     spans: Option<Vec<SpanBody>>,

@@ -98,7 +98,7 @@ impl ModelBody {
     fn new(task: &Task, adapter: Adapter, schema: &InputSchema, versions: Vec<String>) -> Self {
         let any = |rest: &[usize]| std::iter::once(-1).chain(rest.iter().map(|&side| side as i64)).collect();
         let outputs = match task.kind {
-            Kind::Regression => vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }],
+            Kind::Regression | Kind::Ranking => vec![TensorDoc { name: "value", datatype: "FP32", shape: vec![-1] }],
             Kind::Tagging => vec![TensorDoc { name: "spans", datatype: "BYTES", shape: vec![-1] }],
             Kind::Classification => vec![
                 TensorDoc { name: "label", datatype: "BYTES", shape: vec![-1] },
@@ -106,7 +106,9 @@ impl ModelBody {
             ],
         };
         let query = match schema {
-            InputSchema::Text { .. } => TensorDoc { name: "query", datatype: "BYTES", shape: vec![-1] },
+            InputSchema::Text { .. } | InputSchema::Item { .. } => {
+                TensorDoc { name: "query", datatype: "BYTES", shape: vec![-1] }
+            }
             _ => TensorDoc { name: "query", datatype: "FP32", shape: any(&schema.row_shape()) },
         };
         let inputs = vec![query];
@@ -296,7 +298,7 @@ async fn inferred(
 fn all_of(kind: Kind) -> Vec<RequestedBody> {
     let names: &[&str] = match kind {
         Kind::Classification => &["label", "scores"],
-        Kind::Regression => &["value"],
+        Kind::Regression | Kind::Ranking => &["value"],
         Kind::Tagging => &["spans"],
     };
     names.iter().map(|&name| RequestedBody { name: name.to_owned(), parameters: serde_json::Map::new() }).collect()

@@ -24,6 +24,7 @@ pub mod ledger;
 mod monitors;
 mod predictions;
 mod problems;
+mod ranking;
 mod search;
 mod suggestions;
 mod support;
@@ -68,6 +69,7 @@ fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(predictions::router())
         .merge(bulk::router())
+        .merge(ranking::router())
         .merge(feedback::router())
         .merge(monitors::router())
         .merge(search::router())

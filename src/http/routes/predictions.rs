@@ -87,8 +87,12 @@ async fn predict(
 ) -> Result<(Option<[(HeaderName, &'static str); 1]>, Json<PredictedBody>), Problem> {
     let request = Predict { query, version, style: AnswerStyle { top_k, abstain, nearest }, store, deadline };
     let predicted = service.predict(tenant, task, request).await?;
-    let degraded = predicted.is_remembered.then_some([(DEGRADED, "database")]);
-    Ok((degraded, Json(PredictedBody::new(task, predicted))))
+    Ok((degraded(predicted.is_remembered), Json(PredictedBody::new(task, predicted))))
+}
+
+/// What is said of an answer by a version that may not be the active one any more.
+pub(super) fn degraded(is_remembered: bool) -> Option<[(HeaderName, &'static str); 1]> {
+    is_remembered.then_some([(DEGRADED, "database")])
 }
 
 /// A support set and a query in one.

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Input, Support, SupportId, Target, TaskId};
+use crate::domain::{Input, Signal, Support, SupportId, Target, TaskId};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, Caller, Maker};
 use crate::http::page::List;
@@ -74,10 +74,10 @@ impl From<Hit> for HitBody {
             }
             Found::Example(support) => {
                 let Support { id, example, .. } = *support;
-                let text = if let Input::Text(text) = example.input { Some(text) } else { None };
+                let text = example.input.text().map(str::to_owned);
                 let (label, value) = match example.target {
                     Some(Target::Label(label)) => (Some(label), None),
-                    Some(Target::Value(value)) => (None, Some(value)),
+                    Some(Target::Value(value) | Target::Signal(Signal { value, .. })) => (None, Some(value)),
                     Some(Target::Spans(_)) | None => (None, None),
                 };
                 let (id, external_id) = (Some(id), example.external_id);

@@ -12,11 +12,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Input, Span, Support, SupportFilter, SupportId, Target, TaskId,
-    Timestamp, narrow,
+    Adaptation, AdaptationId, AdaptationStatus, Example, Input, Signal, Span, Support, SupportFilter, SupportId,
+    Target, TaskId, TenantId, Timestamp, narrow,
 };
 use crate::http::AppState;
-use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch, Maker};
+use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, IfMatch, Maker, Wait};
 use crate::http::idempotency::Unkept;
 use crate::http::object;
 use crate::http::page::{List, PageParams};
@@ -132,14 +132,17 @@ pub struct AdaptationRef {
     /// Its id.
     #[schema(value_type = String)]
     id: AdaptationId,
-    /// `queued`, most probably.
+    /// `queued`, most probably; with `Prefer: wait`, `succeeded` if it took no longer.
     #[schema(value_type = String)]
     status: AdaptationStatus,
+    /// The version that it left, if it is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<u32>,
 }
 
 impl From<Adaptation> for AdaptationRef {
-    fn from(Adaptation { id, status, .. }: Adaptation) -> Self {
-        Self { id, status }
+    fn from(Adaptation { id, status, version, .. }: Adaptation) -> Self {
+        Self { id, status, version }
     }
 }
 
@@ -167,9 +170,16 @@ struct SupportBody {
     /// Its class. Neither this nor `value` nor `spans` if nobody has labelled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<String>,
-    /// Its number.
+    /// Its number, or what was done with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f32>,
+    /// For how many signals it counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f32>,
+    /// When the signal was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    time: Option<Timestamp>,
     /// Its spans, in order of place.
     #[serde(skip_serializing_if = "Option::is_none")]
     spans: Option<Vec<SpanBody>>,
@@ -188,14 +198,15 @@ impl From<Support> for SupportBody {
     fn from(support: Support) -> Self {
         let etag = format!("\"{}\"", support.tag());
         let Support { id, example, created_at } = support;
-        let (label, value, spans) = match example.target {
-            Some(Target::Label(label)) => (Some(label), None, None),
-            Some(Target::Value(value)) => (None, Some(value), None),
-            Some(Target::Spans(spans)) => (None, None, Some(wire::spans(spans))),
-            None => (None, None, None),
+        let Example { input, target, external_id, .. } = example;
+        let (label, value, weight, time, spans) = match target {
+            Some(Target::Label(label)) => (Some(label), None, None, None, None),
+            Some(Target::Value(value)) => (None, Some(value), None, None, None),
+            Some(Target::Spans(spans)) => (None, None, None, None, Some(wire::spans(spans))),
+            Some(Target::Signal(Signal { value, weight, time })) => (None, Some(value), Some(weight), time, None),
+            None => (None, None, None, None, None),
         };
-        let (input, external_id) = (example.input, example.external_id);
-        Self { id, object: "support", input, label, value, spans, external_id, etag, created_at }
+        Self { id, object: "support", input, label, value, weight, time, spans, external_id, etag, created_at }
     }
 }
 
@@ -216,7 +227,11 @@ struct AddParams {
 /// were wrong. If something comes in between, `stopped` says how far it came.
 #[utoipa::path(
     post, path = "/v1/tasks/{task}/support", tag = "support",
-    params(("task" = String, Path, description = "The task's id"), AddParams),
+    params(
+        ("task" = String, Path, description = "The task's id"),
+        ("Prefer" = Option<String>, Header, description = "`wait=SECONDS`: how long to wait for the adaptation that follows, for examples as JSON (RFC 7240)"),
+        AddParams
+    ),
     request_body(content(
         (AddSupportBody = "application/json"),
         (String = "application/x-ndjson"),
@@ -230,6 +245,7 @@ async fn add_support(
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
     ApiQuery(AddParams { partial }): ApiQuery<AddParams>,
+    Wait(wait): Wait,
     State(state): State<AppState>,
     request: Request,
 ) -> Result<(Option<Extension<Unkept>>, Json<AddedBody>), Problem> {
@@ -242,13 +258,30 @@ async fn add_support(
         }
         Err(request) => request,
     };
+    let wait = wait.map(|wait| wait.min(Duration::from_secs(state.config.max_wait_s)));
     let ApiJson(AddSupportBody { examples, unlabelled }) = ApiJson::from_request(request, &state).await?;
     let examples = wire::given(examples);
     if partial && unlabelled.is_empty() {
-        let verdicts = service.add_each_support(tenant, task, examples).await?;
+        let mut verdicts = service.add_each_support(tenant, task, examples).await?;
+        verdicts.adaptation = settled(&service, tenant, verdicts.adaptation, wait).await?;
         return Ok((None, Json(Summary::of(verdicts).into())));
     }
-    Ok((None, Json(service.add_support(tenant, task, Given { examples, unlabelled }).await?.into())))
+    let mut added = service.add_support(tenant, task, Given { examples, unlabelled }).await?;
+    added.adaptation = settled(&service, tenant, added.adaptation, wait).await?;
+    Ok((None, Json(added.into())))
+}
+
+/// The adaptation that follows, once it has ended or the caller has waited for as long as asked.
+async fn settled(
+    service: &Service,
+    tenant: TenantId,
+    adaptation: Option<Adaptation>,
+    wait: Option<Duration>,
+) -> Result<Option<Adaptation>, Problem> {
+    match (adaptation, wait) {
+        (Some(adaptation), Some(wait)) => Ok(Some(service.await_adaptation(tenant, adaptation.id, wait).await?)),
+        (adaptation, _) => Ok(adaptation),
+    }
 }
 
 /// Which examples.
@@ -317,6 +350,11 @@ pub(super) struct UpdateSupportBody {
     label: Option<String>,
     /// Another number.
     value: Option<f64>,
+    /// Another weight of a signal.
+    weight: Option<f64>,
+    /// Another time of a signal.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    time: Option<Timestamp>,
     /// Other spans.
     spans: Option<Vec<SpanBody>>,
     /// Another name of your own.
@@ -339,10 +377,11 @@ async fn update_support(
     Caller(tenant): Caller,
     ApiPath((task, support)): ApiPath<(TaskId, SupportId)>,
     IfMatch(tag): IfMatch<String>,
-    ApiJson(UpdateSupportBody { label, value, spans, external_id }): ApiJson<UpdateSupportBody>,
+    ApiJson(UpdateSupportBody { label, value, weight, time, spans, external_id }): ApiJson<UpdateSupportBody>,
 ) -> Result<Response, Problem> {
     let spans = spans.map(|spans| spans.into_iter().map(Span::from).collect());
-    let patch = SupportPatch { label, value: value.map(narrow), spans, external_id };
+    let (value, weight) = (value.map(narrow), weight.map(narrow));
+    let patch = SupportPatch { label, value, weight, time, spans, external_id };
     Ok(tagged(service.update_support(tenant, task, support, patch, tag).await?))
 }
 

@@ -1,6 +1,7 @@
 //! Tasks.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use axum::Json;
 use axum::extract::State;
@@ -81,17 +82,22 @@ struct SettingsBody {
     /// least as good as the active version, each by its own estimate) or `never`.
     #[schema(value_type = String, example = "if_better", pattern = "^(always|if_better|never)$")]
     auto_promote: Promotion,
+    /// Of ranking: after how many days a signal with a `time` counts half as much as the latest one; signals do not age
+    /// without it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>, minimum = 1)]
+    half_life_days: Option<NonZeroU32>,
 }
 
 impl From<SettingsBody> for TaskSettings {
-    fn from(SettingsBody { auto_adapt, auto_promote }: SettingsBody) -> Self {
-        Self { auto_adapt, auto_promote }
+    fn from(SettingsBody { auto_adapt, auto_promote, half_life_days }: SettingsBody) -> Self {
+        Self { auto_adapt, auto_promote, half_life_days: half_life_days.map(NonZeroU32::get) }
     }
 }
 
 impl From<TaskSettings> for SettingsBody {
-    fn from(TaskSettings { auto_adapt, auto_promote }: TaskSettings) -> Self {
-        Self { auto_adapt, auto_promote }
+    fn from(TaskSettings { auto_adapt, auto_promote, half_life_days }: TaskSettings) -> Self {
+        Self { auto_adapt, auto_promote, half_life_days: half_life_days.and_then(NonZeroU32::new) }
     }
 }
 

@@ -7,6 +7,7 @@
 //! 3. A line in the conformance table, `tests/maths/conformance.rs`.
 
 mod conv4;
+mod items;
 mod mlp;
 
 use rand_chacha::ChaCha8Rng;
@@ -31,6 +32,11 @@ pub trait Backbone: Send + Sync {
 
     /// Feature width D.
     fn width(&self) -> usize;
+
+    /// How many of the features, the last ones, mean to each task something else: nothing can be known of them before it.
+    fn own_width(&self) -> usize {
+        0
+    }
 
     /// Names of the layers that normalise by statistics.
     fn norm_layers(&self) -> Vec<String>;
@@ -63,6 +69,13 @@ pub fn build(config: &BackboneConfig, input: &InputSchema) -> Result<Box<dyn Bac
             }
             Ok(Box::new(conv4::Conv4::new(*channels, *height, *width, *filters)))
         }
+        (BackboneConfig::Items { hidden, width: made }, InputSchema::Item { width, features, .. }) => {
+            if hidden.contains(&0) || *made == 0 {
+                return Err("layers of items have at least one number".to_owned());
+            }
+            Ok(Box::new(items::Items::new(*width, *features, hidden, *made)))
+        }
+        (BackboneConfig::Items { .. }, _) => Err("a backbone of items takes items".to_owned()),
         (BackboneConfig::Mlp { .. }, _) => Err("an mlp takes vectors and texts".to_owned()),
         (BackboneConfig::Conv4 { .. }, _) => Err("conv4 takes images".to_owned()),
         (BackboneConfig::Words { .. }, _) => Err("a backbone of words is for tagging".to_owned()),

@@ -206,6 +206,7 @@ impl Logistic {
             outputs: vec![way; fits.len()],
             unlabelled: None,
             names: None,
+            weights: None,
         };
         let prior = prior(theta, &kept.x, &names.f_expand([count, -1, -1], false)?, &kept)?;
         let weight = self.fit(theta, &kept.x, &prior, &kept)?; // [F, N, D]

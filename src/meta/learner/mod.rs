@@ -14,6 +14,7 @@
 //! | [`protonet`] | head only | class means |
 //! | [`r2d2`] | head only | ridge regression |
 //! | [`logistic`] | head only | logistic regression, from class means and names on |
+//! | [`prior_ridge`] | head only | ridge regression from a learned preference on; for ranking |
 //!
 //! # Adding a learner
 //! 1. A file here with `impl Learner`.
@@ -33,6 +34,7 @@ mod logistic;
 mod maml;
 mod maml_plus_plus;
 mod meta_sgd;
+mod prior_ridge;
 mod protonet;
 mod r2d2;
 mod reptile;
@@ -226,6 +228,7 @@ pub fn build(config: &LearnerConfig) -> Result<Box<dyn Learner>, String> {
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
         LearnerConfig::Logistic { steps } => Box::new(logistic::Logistic { steps }),
+        LearnerConfig::PriorRidge {} => Box::new(prior_ridge::PriorRidge),
         LearnerConfig::Tagger { .. } => return Err("a tagger learns from sentences, not from rows".to_owned()),
     })
 }

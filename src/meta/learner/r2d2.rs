@@ -20,7 +20,7 @@ impl Learner for R2d2 {
         // One-hot targets make scores near 0 and 1, too flat for a softmax; numbers are predicted as they are.
         let scale: f32 = match kind {
             Kind::Classification => 10.0,
-            Kind::Regression | Kind::Tagging => 1.0,
+            Kind::Regression | Kind::Tagging | Kind::Ranking => 1.0,
         };
         let mut head = Params::new();
         head.insert("head.log_lambda", init::constant(&[1], 1.0)?);

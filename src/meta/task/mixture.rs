@@ -50,6 +50,15 @@ impl TaskDistribution for Mixture {
         parts[rng.random_range(0..parts.len())].sample(split, spec, rng)
     }
 
+    /// A single part may have episodes of its own.
+    fn count(&self, split: Split, spec: &EpisodeSpec) -> Option<u64> {
+        if let [only] = self.of(split) { only.count(split, spec) } else { None }
+    }
+
+    fn nth(&self, split: Split, spec: &EpisodeSpec, index: u64) -> Option<Episode> {
+        if let [only] = self.of(split) { only.nth(split, spec, index) } else { None }
+    }
+
     fn input(&self) -> InputSchema {
         self.parts[0].input()
     }

@@ -9,6 +9,7 @@
 mod affine;
 mod classes;
 mod coloured;
+mod company;
 mod curves;
 #[cfg(test)]
 mod fuzz;
@@ -21,6 +22,8 @@ mod omniglot;
 mod paint;
 mod painted;
 mod photographs;
+mod preferences;
+mod tastes;
 mod texts;
 mod zipped;
 
@@ -39,6 +42,7 @@ use crate::domain::{InputSchema, Kind, hex};
 
 pub use super::tagging::corpora::CorpusFiles;
 pub use affine::Augment;
+pub use preferences::{ItemTable, SignalTable};
 pub use texts::TextTable;
 
 /// A part of the classes or tasks. Parts share none.
@@ -87,6 +91,17 @@ pub trait TaskDistribution: Send + Sync {
 
     /// One episode of `split`, of a size that [`TaskDistribution::check`] lets pass.
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode;
+
+    /// How many episodes of this size there are, where each is one of the data's own tasks and nothing is drawn; none where
+    /// there is no end of them.
+    fn count(&self, _split: Split, _spec: &EpisodeSpec) -> Option<u64> {
+        None
+    }
+
+    /// The one of those with that number.
+    fn nth(&self, _split: Split, _spec: &EpisodeSpec, _index: u64) -> Option<Episode> {
+        None
+    }
 
     /// What one input is.
     fn input(&self) -> InputSchema;
@@ -226,6 +241,36 @@ pub enum TaskConfig {
         /// Where the texts are.
         tables: Vec<TextTable>,
     },
+    /// People and what they chose.
+    Preferences {
+        /// Name of the encoder's folder.
+        encoder: String,
+        /// Longest text that the base model takes, in characters.
+        max_chars: usize,
+        /// Numbers of callers' own that an item may have.
+        #[serde(default)]
+        features: usize,
+        /// How many tenths of the people are to train on, and for validation.
+        tenths: [u8; 2],
+        /// Share of training episodes whose embeddings are turned, so that no item is learned by heart.
+        #[serde(default)]
+        turned: f64,
+        /// From how few people what is said of items may come in training; from all without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fewest: Option<usize>,
+        /// What can be chosen.
+        items: ItemTable,
+        /// What was chosen.
+        signals: SignalTable,
+    },
+    /// People who like some classes of texts.
+    Tastes {
+        /// The classes.
+        of: Box<TaskConfig>,
+        /// Numbers of callers' own that an item may have.
+        #[serde(default)]
+        features: usize,
+    },
     /// Sentences whose words are tagged: no episodes of rows, see [`crate::meta::tagging`].
     Sentences {
         /// Name of the encoder's folder.
@@ -306,6 +351,12 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
         TaskConfig::Texts { encoder, max_chars, names, tuning, tables } => {
             Ok(Box::new(texts::Texts::open(encoder, *max_chars, *names, tuning.as_ref(), tables, sources)?))
         }
+        TaskConfig::Preferences { encoder, max_chars, features, tenths, turned, fewest, items, signals } => {
+            let (max_chars, features, fewest) = (*max_chars, *features, *fewest);
+            let items = preferences::ItemTexts { encoder, max_chars, features, table: items, fewest };
+            Ok(Box::new(preferences::Preferences::open(&items, signals, *tenths, *turned, sources)?))
+        }
+        TaskConfig::Tastes { of, features } => Ok(Box::new(tastes::Tastes::new(open(of, sources)?, *features)?)),
         TaskConfig::Sentences { .. } => Err(TaskError::Config("tagged sentences are no episodes of rows".to_owned())),
         TaskConfig::Svhn { train, test } => {
             let train = train.as_ref().map(|path| data.join(path));

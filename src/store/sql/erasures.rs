@@ -249,9 +249,8 @@ async fn adapters(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<AdapterI
 async fn texts(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<String>, StoreError> {
     let mut texts = Vec::new();
     for row in found(tx, "SELECT input", "support", traces.conditions().support, traces).await? {
-        if let Input::Text(text) = (Fields { table: "support", row: &row }).json("input")? {
-            texts.push(text);
-        }
+        let input: Input = (Fields { table: "support", row: &row }).json("input")?;
+        texts.extend(input.text().map(str::to_owned));
     }
     Ok(texts)
 }

@@ -80,6 +80,7 @@ fn columns(target: Option<&Target>) -> (Option<&str>, Option<String>) {
         Some(Target::Label(label)) => (Some(label.as_str()), None),
         Some(Target::Value(value)) => (None, Some(json(value))),
         Some(Target::Spans(spans)) => (None, Some(json(spans))),
+        Some(Target::Signal(signal)) => (None, Some(json(signal))),
         None => (None, None),
     }
 }
@@ -178,7 +179,7 @@ pub(super) async fn load(tx: &mut TenantTx<'_>, task: TaskId) -> Result<Vec<Supp
 pub(super) async fn count(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Vec<LabelCount>, StoreError> {
     let Some(task) = tasks::find(tx, id).await? else { return Ok(Vec::new()) };
     let mut counts = match task.kind {
-        Kind::Regression => return Ok(Vec::new()),
+        Kind::Regression | Kind::Ranking => return Ok(Vec::new()),
         Kind::Classification => count_labels(tx, id).await?,
         Kind::Tagging => count_spans(tx, id).await?,
     };
@@ -261,6 +262,7 @@ fn support(row: &AnyRow) -> Result<Support, StoreError> {
     let target = match (fields.get::<Option<String>>("label")?, fields.get::<Option<String>>("value")?) {
         (Some(label), _) => Some(Target::Label(label)),
         (None, Some(value)) if value.starts_with('[') => Some(Target::Spans(fields.json("value")?)),
+        (None, Some(value)) if value.starts_with('{') => Some(Target::Signal(fields.json("value")?)),
         (None, Some(_)) => Some(Target::Value(fields.json("value")?)),
         (None, None) => None,
     };

@@ -42,7 +42,8 @@ pub fn with(config: &EngineConfig) -> Engine {
     Engine::start(&config).unwrap()
 }
 
-/// Writes the base models `line`, `marks`, `pair`, `plane`, `tags` and `words`, and the encoder that the last two stand on.
+/// Writes the base models `line`, `marks`, `pair`, `plane`, `tags`, `taste` and `words`, and the encoder that the last three
+/// stand on.
 pub fn write(folder: &Path) {
     let closed_form = LearnerConfig::Protonet {};
     let small = BackboneConfig::Mlp { hidden: vec![16] };
@@ -64,11 +65,15 @@ pub fn write(folder: &Path) {
     };
     let tagger = Tagger::fresh(&tags, 7, Device::Cpu).unwrap();
     bundle::write(&folder.join("tags"), manifest("tags", &tags), &tagger.theta).unwrap();
+    let InputSchema::Text { encoder, width, max_chars } = text.clone() else { panic!("an encoder of texts") };
+    let items = InputSchema::Item { encoder, width, max_chars, features: 2 };
+    let shown = BackboneConfig::Items { hidden: vec![], width: 4 };
     for (name, input, kind, backbone, learner) in [
         ("line", InputSchema::Vector { width: 1 }, Kind::Regression, small.clone(), LearnerConfig::R2d2 {}),
         ("marks", image, Kind::Classification, conv, closed_form.clone()),
         ("pair", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), gradient),
         ("plane", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), closed_form.clone()),
+        ("taste", items, Kind::Ranking, shown, LearnerConfig::PriorRidge {}),
         ("words", text, Kind::Classification, small, closed_form),
     ] {
         let model = Model::fresh(Architecture { input, kind, backbone, learner }, 7, Device::Cpu).unwrap();

@@ -21,12 +21,14 @@ fn steps() -> Vec<Value> {
 
 /// An engine with the base models that the examples name.
 fn engine(folder: &Path) -> Engine {
-    for name in ["omniglot", "sinusoid"] {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in ["omniglot", "ranking", "sinusoid"] {
+        let shipped = here.join("models").join(name);
         std::os::unix::fs::symlink(shipped, folder.join(name)).unwrap();
     }
-    let (models, device) = (folder.to_owned(), "cpu".parse().unwrap());
-    Engine::start(&EngineConfig { models, device, workers: 1, ..EngineConfig::default() }).unwrap()
+    let (models, encoders) = (folder.to_owned(), here.join(".imprint/encoders"));
+    let device = "cpu".parse().unwrap();
+    Engine::start(&EngineConfig { models, encoders, device, workers: 1, ..EngineConfig::default() }).unwrap()
 }
 
 /// The operation of that id: its method, path and description.

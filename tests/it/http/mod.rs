@@ -22,6 +22,7 @@ mod malformed;
 mod monitors;
 mod nearest;
 mod predictions;
+mod ranking;
 pub mod samples;
 mod schema;
 mod story;

@@ -65,6 +65,7 @@ pub async fn without_promotion_the_active_version_stays(fixture: &Fixture) {
         accuracy: Some(1.0 / 3.0),
         accuracy_ci95: Some([0.1, 0.7]),
         mean_squared_error: None,
+        pairs_in_order: None,
         per_label,
         calibration: None,
         confusions: Vec::new(),

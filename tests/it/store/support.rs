@@ -1,6 +1,6 @@
 //! Labelled examples.
 
-use imprint::domain::{Input, Kind, LabelCount, Support, SupportFilter, SupportId, Target};
+use imprint::domain::{Input, Item, Kind, LabelCount, Signal, Support, SupportFilter, SupportId, Target};
 use imprint::store::{Added, Page, StoreError};
 
 use super::Fixture;
@@ -14,8 +14,16 @@ pub async fn every_kind_of_example_reads_back_as_it_was_written(fixture: &Fixtur
         Input::Encoded(vec![0, 255, 10]),
         Input::Raw { shape: vec![1, 1, 2], values: vec![0.0, 1.0] },
         Input::Text("nul \u{0}, quote \" and ü".to_owned()),
+        Input::Item(Item { text: "Heat".to_owned(), prior: Some(-3.1), features: vec![0.1] }),
     ];
-    let targets = [Target::Label("a".to_owned()), Target::Value(0.1), Target::Value(-0.0), Target::Value(16_777_217.0)];
+    let time = Some(fixture.now());
+    let targets = [
+        Target::Label("a".to_owned()),
+        Target::Value(0.1),
+        Target::Value(-0.0),
+        Target::Value(16_777_217.0),
+        Target::Signal(Signal { value: -0.3, weight: 2.5, time }),
+    ];
     let mut examples: Vec<Support> = Vec::new();
     for (place, (input, target)) in inputs.into_iter().zip(targets).enumerate() {
         let mut support = fixture.example(target, &place.to_string());

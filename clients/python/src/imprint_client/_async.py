@@ -245,6 +245,18 @@ class AsyncImprint:
             if not lines:
                 await asyncio.sleep(0.5)
 
+    async def rank(
+        self,
+        task: str,
+        candidates: Sequence[dict[str, Any]],
+        *,
+        top_n: int | None = None,
+        nearest: int | None = None,
+        version: int | None = None,
+    ) -> dict[str, Any]:
+        """Puts candidates, each an `input` and perhaps an `id`, in the order in which a person would choose them."""
+        return await self.send(op.rank(task, candidates, top_n=top_n, nearest=nearest, version=version))
+
     async def evaluate(
         self, task: str, examples: Sequence[dict[str, Any]], *, version: int | None = None
     ) -> dict[str, Any]:

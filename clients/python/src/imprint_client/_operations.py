@@ -158,6 +158,11 @@ def bulk_output(bulk: str, first: int) -> Operation[list[BulkLine]]:
     return Operation("GET", path, lambda lines: [BulkLine.read(line) for line in lines], query={"from": first})
 
 
+def rank(task: str, candidates: Sequence[dict[str, Any]], **fields: Any) -> Operation[dict[str, Any]]:
+    body = given(candidates=list(candidates), **fields)
+    return Operation("POST", f"/v1/tasks/{task}/rank", dict, body)
+
+
 def evaluate(task: str, examples: Sequence[dict[str, Any]], version: int | None) -> Operation[dict[str, Any]]:
     body = given(examples=list(examples), version=version)
     return Operation("POST", f"/v1/tasks/{task}/evaluate", dict, body)

@@ -97,7 +97,7 @@ fn wrong_types() -> Vec<Case> {
     let here = |what: &str, place: &str, value: Value| typed(what, place, value, place);
     vec![
         here("a number as a name", "/base_model", json!(7)),
-        here("a kind that nobody knows", "/kind", json!("ranking")),
+        here("a kind that nobody knows", "/kind", json!("policy")),
         here("an object of examples", "/support", json!({"0": points()[0]})),
         here("examples as a text", "/support", json!("low high")),
         here("null as an example", "/support/0", json!(null)),
@@ -125,8 +125,13 @@ fn wrong_types() -> Vec<Case> {
         typed("a number as an image", "/query/0", json!({"image": 5}), "/query/0/image"),
         typed("a negative side", "/query/0", json!({"shape": [-1], "values": []}), "/query/0/shape/0"),
         typed("half a side", "/query/0", json!({"shape": [0.5], "values": []}), "/query/0/shape/0"),
-        typed("a field of an input that nobody knows", "/query/0", json!({"image": "AA==", "dtype": "u8"}), "/query/0"),
-        typed("a field of an example that nobody knows", "/support/1/weight", json!(2), "/support/1/weight"),
+        typed(
+            "a field of an input that nobody knows",
+            "/query/0",
+            json!({"image": "AA==", "dtype": "u8"}),
+            "/query/0/dtype",
+        ),
+        typed("a field of an example that nobody knows", "/support/1/colour", json!(2), "/support/1/colour"),
         typed("a field of a recipe that nobody knows", "/recipe", json!({"steps": 5}), "/recipe/steps"),
         typed("minus one inner step", "/recipe", json!({"inner_steps": -1}), "/recipe/inner_steps"),
         typed("a seed beyond 64 bits", "/recipe", json!({"seed": 1e20}), "/recipe/seed"),

@@ -13,6 +13,7 @@ pub fn cases(tasks: &Tasks) -> Vec<Case> {
         regressions(),
         gradient_learners(),
         sentences(),
+        signals(),
         new_tasks(),
         stored(tasks),
     ]
@@ -34,6 +35,29 @@ fn rows<const N: usize>(path: &str, body: &Value, rows: [Row; N]) -> Vec<Case> {
 /// Examples with labels `0`, `1` … in turn.
 fn examples(count: usize, labels: usize) -> Value {
     (0..count).map(|number| json!({"input": [number, 0], "label": format!("{}", number % labels)})).collect()
+}
+
+fn signals() -> Vec<Case> {
+    let heat = json!({"text": "heat", "prior": -2.0, "features": [0.5]});
+    let body = json!({"base_model": "taste", "support": [{"input": heat, "value": 1}], "query": ["ronin"]});
+    let example = json!({"input": "heat"});
+    rows(
+        "/v1/adapt-predict",
+        &body,
+        [
+            ("a signal that says nothing", "/support/0", example.clone(), "wrong_target", "/support/0/value"),
+            ("a label", "/support/0/label", json!("good"), "wrong_target", "/support/0/label"),
+            ("stars as they are", "/support/0/value", json!(4), "no_signal", "/support/0/value"),
+            ("an infinite value", "/support/0/value", json!(1e39), "no_signal", "/support/0/value"),
+            ("no weight", "/support/0/weight", json!(0), "no_weight", "/support/0/weight"),
+            ("a huge weight", "/support/0/weight", json!(1e9), "no_weight", "/support/0/weight"),
+            ("an empty text", "/support/0/input/text", json!(" "), "too_few", "/support/0/input"),
+            ("an infinite prior", "/support/0/input/prior", json!(-1e39), "not_finite", "/support/0/input"),
+            ("too many numbers", "/query/0", json!({"text": "a", "features": [1, 2, 3]}), "too_many", "/query/0"),
+            ("words", "/query/0", json!({"tokens": ["a"]}), "wrong_input", "/query/0"),
+            ("an embedding alone", "/query/0", json!([1, 2, 3]), "wrong_input", "/query/0"),
+        ],
+    )
 }
 
 fn sentences() -> Vec<Case> {
