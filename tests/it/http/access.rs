@@ -51,6 +51,7 @@ fn body(id: &str) -> Value {
             json!({"inputs": [{"name": "query", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]})
         }
         "predict" | "suggest" => json!({"query": query}),
+        "rank" => json!({"candidates": [{"input": [0.5, 0.5]}]}),
         "take_feedback" => json!({"prediction_id": format!("pred_{}", "0".repeat(26)), "label": "low"}),
         "search" => json!({"query": "[1, 2]"}),
         "create_monitor" => json!({"label": "high"}),
@@ -137,6 +138,7 @@ async fn a_key_does_what_its_scope_says_and_nothing_else() {
         "infer",
         "infer_version",
         "predict",
+        "rank",
         "search",
         "suggest",
         "verify_adapter",
