@@ -162,7 +162,7 @@ async fn base_models_say_what_they_take() {
 
     let list = app.get("/v1/base-models").await.ok(200);
 
-    assert_eq!(super::samples::each(&list, "name"), ["line", "marks", "pair", "plane", "tags", "words"]);
+    assert_eq!(super::samples::each(&list, "name"), ["line", "marks", "pair", "plane", "tags", "taste", "words"]);
     assert_eq!(list["data"][0], app.get("/v1/base-models/line").await.ok(200));
     assert_eq!(list["data"][1]["input"]["type"], "image");
     assert_eq!(list["data"][0]["limits"], json!({"max_support": 20, "max_labels": 4, "max_query": 8}));
