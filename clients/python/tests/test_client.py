@@ -58,7 +58,9 @@ def test_many_inputs_are_answered_in_their_places() -> None:
         lines = list(client.bulk_output(bulk.id))
         assert [line.index for line in lines] == list(range(301))
         alone = client.predict(task.id, inputs[:3]).predictions
-        assert [line.prediction.value for line in lines[:3] if line.prediction] == [one.value for one in alone]
+        # Rows of one request go through the network together, and more rows may add up in another order.
+        answered = [line.prediction.value for line in lines[:3] if line.prediction]
+        assert answered == pytest.approx([one.value for one in alone], rel=1e-5)
         assert (lines[300].external_id, lines[300].errors[0]["code"]) == ("wide", "wrong_width")
         assert [line.index for line in client.bulk_output(bulk.id, first=299)] == [299, 300]
         assert client.get_bulk_prediction(bulk.id).refused == 1
