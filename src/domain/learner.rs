@@ -109,6 +109,11 @@ pub enum LearnerConfig {
     Protonet {},
     /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
     R2d2 {},
+    /// Ridge regression towards a head that is meta-learned, for classes that keep their numbers from task to task.
+    KnownRidge {
+        /// Number of classes.
+        way: usize,
+    },
     /// Logistic regression towards class means, and towards the classes' names where a task tells them.
     Logistic {
         /// Steps to the minimum, which is the only one.
@@ -144,6 +149,7 @@ impl LearnerConfig {
             Self::Experts { .. } => "experts",
             Self::Protonet {} => "protonet",
             Self::R2d2 {} => "r2d2",
+            Self::KnownRidge { .. } => "known_ridge",
             Self::Logistic { .. } => "logistic",
             Self::PriorRidge {} => "prior_ridge",
             Self::Tagger { .. } => "tagger",
@@ -179,7 +185,11 @@ impl LearnerConfig {
             | Self::LearnedOptimizer { inner_steps, .. }
             | Self::FineTune { inner_steps, .. } => Some(*inner_steps),
             Self::Tagger { steps, .. } => Some(*steps),
-            Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } | Self::PriorRidge {} => None,
+            Self::Protonet {}
+            | Self::R2d2 {}
+            | Self::KnownRidge { .. }
+            | Self::Logistic { .. }
+            | Self::PriorRidge {} => None,
         }
     }
 
@@ -197,6 +207,7 @@ impl LearnerConfig {
             Self::Cavia { .. }
             | Self::Protonet {}
             | Self::R2d2 {}
+            | Self::KnownRidge { .. }
             | Self::Logistic { .. }
             | Self::PriorRidge {}
             | Self::Tagger { .. } => None,
@@ -206,7 +217,7 @@ impl LearnerConfig {
     /// The only way that this learner can serve; `None` if any number of classes will do.
     pub fn fixed_way(&self) -> Option<usize> {
         match (self.single(), self.head_init()) {
-            (Self::Cavia { way, .. }, _) => Some(*way),
+            (Self::Cavia { way, .. } | Self::KnownRidge { way }, _) => Some(*way),
             (_, Some(HeadInit::Learned { way })) => Some(way),
             _ => None,
         }
@@ -214,7 +225,8 @@ impl LearnerConfig {
 
     /// Whether unlabelled rows help it: closed forms of classes are solved for again with what they say of such rows.
     pub fn takes_unlabelled(&self, kind: Kind) -> bool {
-        kind == Kind::Classification && matches!(self.single(), Self::Protonet {} | Self::R2d2 {})
+        kind == Kind::Classification
+            && matches!(self.single(), Self::Protonet {} | Self::R2d2 {} | Self::KnownRidge { .. })
     }
 
     /// Whether it learns from what classes are called, too.
@@ -226,7 +238,12 @@ impl LearnerConfig {
     pub fn adapts_features(&self) -> bool {
         !matches!(
             self.single(),
-            Self::Anil { .. } | Self::Protonet {} | Self::R2d2 {} | Self::Logistic { .. } | Self::PriorRidge {}
+            Self::Anil { .. }
+                | Self::Protonet {}
+                | Self::R2d2 {}
+                | Self::KnownRidge { .. }
+                | Self::Logistic { .. }
+                | Self::PriorRidge {}
         )
     }
 }

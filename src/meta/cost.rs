@@ -177,7 +177,7 @@ impl Rows {
                 // The estimate of itself takes the difference of every row and every class mean.
                 bytes: forward.bytes + (3 * labelled * head + rows * outputs * 6 + 2 * features) * FLOAT,
             },
-            LearnerConfig::R2d2 {} | LearnerConfig::PriorRidge {} => {
+            LearnerConfig::R2d2 {} | LearnerConfig::KnownRidge { .. } | LearnerConfig::PriorRidge {} => {
                 let (least, width) = (rows.min(self.width + 1), self.width + 1);
                 let system = rows * width * least + least * least * least;
                 Cost {

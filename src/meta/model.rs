@@ -86,6 +86,9 @@ impl Model {
         if matches!(learner.single(), LearnerConfig::PriorRidge {}) != (architecture.kind == Kind::Ranking) {
             return Err("prior_ridge is for ranking, and ranking for prior_ridge".to_owned());
         }
+        if architecture.kind == Kind::Regression && matches!(learner.single(), LearnerConfig::KnownRidge { .. }) {
+            return Err("known_ridge has no regression: it is for classes that keep their numbers".to_owned());
+        }
         if learner.adapts_features() && norm == Norm::Running {
             let name = learner.name();
             return Err(format!(

@@ -92,6 +92,7 @@ fn models() -> Vec<Model> {
         LearnerConfig::Experts { experts: 2, of: Box::new(LearnerConfig::R2d2 {}) },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
+        LearnerConfig::KnownRidge { way: 5 },
         LearnerConfig::Logistic { steps: 20 },
     ];
     let of_vectors = of_images.iter().filter(|learner| learner.experts() == 1).cloned();

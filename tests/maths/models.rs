@@ -31,6 +31,7 @@ pub fn learners() -> Vec<LearnerConfig> {
         LearnerConfig::Experts { experts: 3, of: Box::new(LearnerConfig::R2d2 {}) },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
+        LearnerConfig::KnownRidge { way: 3 },
         LearnerConfig::Logistic { steps: 20 },
     ];
     assert!(all.iter().all(listed));
@@ -50,6 +51,7 @@ fn listed(learner: &LearnerConfig) -> bool {
         | LearnerConfig::Experts { .. }
         | LearnerConfig::Protonet {}
         | LearnerConfig::R2d2 {}
+        | LearnerConfig::KnownRidge { .. }
         | LearnerConfig::Logistic { .. } => true,
         // These order items, see `preference.rs`, and learn from sentences, see the tests of `meta::tagging`.
         LearnerConfig::PriorRidge {} | LearnerConfig::Tagger { .. } => false,

@@ -13,6 +13,7 @@
 //! | [`experts`] | what its learner's holds, and a number | choosing between several θ, then as its learner does |
 //! | [`protonet`] | head only | class means |
 //! | [`r2d2`] | head only | ridge regression |
+//! | [`known_ridge`] | head only | ridge regression towards a learned head |
 //! | [`logistic`] | head only | logistic regression, from class means and names on |
 //! | [`prior_ridge`] | head only | ridge regression from a learned preference on; for ranking |
 //!
@@ -29,6 +30,7 @@ mod descent;
 mod experts;
 mod fine_tune;
 mod inner;
+mod known_ridge;
 mod learned_optimizer;
 mod logistic;
 mod maml;
@@ -227,6 +229,7 @@ pub fn build(config: &LearnerConfig) -> Result<Box<dyn Learner>, String> {
         LearnerConfig::Experts { experts, ref of } => Box::new(experts::Experts { experts, of: build(of)? }),
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
+        LearnerConfig::KnownRidge { way } => Box::new(known_ridge::KnownRidge { way }),
         LearnerConfig::Logistic { steps } => Box::new(logistic::Logistic { steps }),
         LearnerConfig::PriorRidge {} => Box::new(prior_ridge::PriorRidge),
         LearnerConfig::Tagger { .. } => return Err("a tagger learns from sentences, not from rows".to_owned()),

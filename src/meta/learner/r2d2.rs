@@ -58,12 +58,12 @@ impl Learner for R2d2 {
 }
 
 /// `[Z 1]`, `[T, S, D + 1]`, each row times its own number of `factors` `[T, S]`: 0 for padding.
-fn with_ones(features: &Tensor, factors: &Tensor) -> Result<Tensor> {
+pub(super) fn with_ones(features: &Tensor, factors: &Tensor) -> Result<Tensor> {
     let factors = factors.f_unsqueeze(-1)?; // [T, S, 1]
     Ok(Tensor::f_cat(&[features.f_mul(&factors)?, factors], -1)?)
 }
 
-fn lambda(theta: &Params) -> Result<Tensor> {
+pub(super) fn lambda(theta: &Params) -> Result<Tensor> {
     Ok(theta.get("head.log_lambda")?.f_exp()?.f_clamp_min(1e-4)?)
 }
 
