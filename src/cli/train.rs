@@ -44,6 +44,7 @@ pub struct Train {
     resume: bool,
 
     /// Goes on from the base model in this folder, when there are more tasks than it was trained on: its θ is the first one.
+    /// Under another learner its backbone goes on, and the rest begins anew.
     #[arg(long = "continue", value_name = "BUNDLE")]
     continues: Option<PathBuf>,
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::checkpoint::State;
 use super::{Measurement, TrainConfig, TrainError, outer};
@@ -89,6 +89,21 @@ pub struct Ended {
     pub best_step: u64,
 }
 
+/// θ of `fresh` with what `earlier` knows in its place: all of it where nothing but the data is new, and the backbone where
+/// the learner is another one.
+fn going_on(fresh: &Model, earlier: &Model) -> Result<Params, TrainError> {
+    let known = |name: &str, tensor: &Tensor| {
+        earlier.theta.get(name).ok().filter(|known| known.size() == tensor.size()).map(Tensor::shallow_clone)
+    };
+    let is_known = |(name, tensor): (&str, &Tensor)| !name.contains("backbone.") || known(name, tensor).is_some();
+    if earlier.architecture.input != fresh.architecture.input || !fresh.theta.iter().all(is_known) {
+        let reason = "a base model goes on with the input and the backbone that it has: the training file's differ";
+        return Err(TrainError::Architecture(reason.to_owned()));
+    }
+    let theta = fresh.theta.map(|name, tensor| Ok(known(name, tensor).unwrap_or_else(|| tensor.shallow_clone())))?;
+    Ok(theta.to_device(fresh.device)?)
+}
+
 /// A run.
 pub struct Run {
     config: TrainConfig,
@@ -123,16 +138,10 @@ impl Run {
             backbone: config.backbone.clone(),
             learner: config.learner.clone(),
         };
-        let mut model = match earlier {
-            Some(earlier) if earlier.architecture != architecture => {
-                let reason =
-                    "a base model goes on with the input, backbone and learner that it has: the training file's differ";
-                return Err(TrainError::Architecture(reason.to_owned()));
-            }
-            Some(earlier) => Model::with_theta(architecture, earlier.theta.to_device(device)?, device),
-            None => Model::fresh(architecture, config.seed, device),
+        let mut model = Model::fresh(architecture, config.seed, device).map_err(TrainError::Architecture)?;
+        if let Some(earlier) = earlier {
+            model.theta = going_on(&model, earlier)?;
         }
-        .map_err(TrainError::Architecture)?;
         std::fs::create_dir_all(run_dir).map_err(|source| TrainError::File { path: run_dir.to_owned(), source })?;
         let checkpoint = run_dir.join("checkpoint.safetensors");
         if begin == Begin::New && checkpoint.exists() {
