@@ -123,7 +123,8 @@ pub struct Eval {
     key: Option<String>,
 }
 
-fn split(text: &str) -> Result<Split, String> {
+/// A split by its name.
+pub fn split(text: &str) -> Result<Split, String> {
     [Split::Train, Split::Validation, Split::Test]
         .into_iter()
         .find(|split| split.name() == text)

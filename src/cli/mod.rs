@@ -4,6 +4,7 @@
 
 mod bench;
 mod curve;
+mod data;
 mod doctor;
 mod estimates;
 mod eval;
@@ -43,6 +44,7 @@ enum Command {
     Jobs(jobs::Jobs),
     Migrate(migrate::Migrate),
     Models(models::Models),
+    Data(data::Data),
     Health(health::Health),
     Doctor(doctor::Doctor),
     Train(train::Train),
@@ -106,6 +108,7 @@ pub fn run() -> Result<(), CliError> {
         Command::Jobs(jobs) => jobs.run(),
         Command::Migrate(migrate) => migrate.run(),
         Command::Models(models) => models.run(),
+        Command::Data(data) => data.run(),
         Command::Health(health) => Ok(health.run()?),
         Command::Doctor(doctor) => doctor.run(&origins),
         Command::Train(train) => train.run(),

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn tasks_that_are_taught_apart_teach_what_they_teach_as_a_stack() {
         let sources = Sources { data: Path::new(""), encoders: Path::new(""), tuning: None, progress: &|_, _| {} };
-        let tasks = task::open(&TaskConfig::Sinusoid {}, &sources).unwrap();
+        let tasks = task::open(&TaskConfig::sinusoids(), &sources).unwrap();
         let learner = LearnerConfig::Maml {
             inner_steps: 2,
             inner_lr: 0.01,

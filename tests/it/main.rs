@@ -6,6 +6,7 @@ mod bombs;
 mod cli;
 mod conversations;
 mod courier;
+mod data;
 mod encoder;
 mod http;
 mod observability;

@@ -46,7 +46,7 @@ fn zip(path: &Path, set: &str, alphabets: &[(u32, &str)]) {
 }
 
 /// A folder with data and a training file, `runs/` and `models/` to come.
-fn folder() -> TempDir {
+pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     zip(&folder.path().join("background.zip"), "images_background", &[(0, "Aleph"), (1, "Beth"), (2, "Gimel")]);
     zip(&folder.path().join("evaluation.zip"), "images_evaluation", &[(3, "Daleth"), (4, "He")]);
@@ -72,7 +72,7 @@ fn sources(data: &Path) -> Sources<'_> {
     Sources { data, encoders: data, tuning: None, progress: &|_, _| {} }
 }
 
-fn imprint(folder: &Path, arguments: &[&str]) -> Command {
+pub fn imprint(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_imprint"));
     command.env_clear().current_dir(folder).args(arguments).args(["--data", "."]);
     command
@@ -94,7 +94,7 @@ fn bundle(folder: &Path, run: &str) -> (Vec<u8>, Value) {
     (fs::read(bundle.join("theta.safetensors")).unwrap(), serde_json::from_slice(&manifest).unwrap())
 }
 
-fn said(output: &Output) -> String {
+pub fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -274,6 +274,58 @@ fn a_base_model_goes_on_with_its_theta_and_with_nothing_but_its_architecture() {
     assert_eq!(after["provenance"]["config"]["continues"], before["theta_sha256"]);
     assert_eq!(other.status.code(), Some(1));
     assert!(said(&other).contains("the training file's differ"), "{}", said(&other));
+}
+
+#[test]
+fn under_another_learner_the_backbone_goes_on_and_the_rest_begins_anew() {
+    let folder = folder();
+    let folder = folder.path();
+    train(folder, "first", &["--steps", "10"]).output().unwrap();
+    let training = fs::read_to_string(folder.join("strokes.toml")).unwrap();
+    let learner =
+        r#"{ kind = "maml", inner_steps = 1, inner_lr = 0.1, order = "first", head_init = { kind = "shared" } }"#;
+    let training = training.replace("{ kind = \"r2d2\" }", learner).replace("norm = \"running\"", "norm = \"support\"");
+    fs::write(folder.join("strokes.toml"), training).unwrap();
+
+    let went_on = ["--steps", "1", "--lr", "1e-30", "--continue", "models/first/strokes"];
+    let went_on = train(folder, "second", &went_on).output().unwrap();
+
+    assert!(went_on.status.success(), "{}", said(&went_on));
+    let ((first, _), (second, _)) = (bundle(folder, "first"), bundle(folder, "second"));
+    let [before, after] = [&first, &second].map(|theta| safetensors::SafeTensors::deserialize(theta).unwrap());
+    for name in ["backbone.conv0.weight", "backbone.norm3.bias"] {
+        assert_eq!(before.tensor(name).unwrap().data(), after.tensor(name).unwrap().data(), "{name}");
+    }
+    assert!(before.names().iter().any(|name| name.starts_with("stats.")));
+    assert!(!after.names().iter().any(|name| name.starts_with("stats.")));
+    assert!(after.tensor("head.weight").is_ok());
+}
+
+#[test]
+fn splits_by_character_share_none_and_are_the_same_each_time() {
+    let folder = folder();
+    let folder = folder.path();
+    let training = fs::read_to_string(folder.join("strokes.toml")).unwrap();
+    let by_alphabet = "validation_alphabets = [\"Gimel\"]";
+    let by_character = |sizes: &str| training.replace(by_alphabet, &format!("characters = {{ {sizes} }}"));
+    fs::write(folder.join("strokes.toml"), by_character("train = 14, validation = 5, seed = 2")).unwrap();
+
+    let trained = train(folder, "one", &["--steps", "1"]).output().unwrap();
+    let none_left = by_character("train = 20, validation = 5");
+    let both = training.replace(by_alphabet, &format!("{by_alphabet}, characters = {{ train = 14, validation = 5 }}"));
+    let refusals = [(none_left, "leave none to test on"), (both, "exclude each other")].map(|(training, reason)| {
+        fs::write(folder.join("strokes.toml"), training).unwrap();
+        (said(&train(folder, "other", &["--steps", "1"]).output().unwrap()), reason)
+    });
+
+    assert!(trained.status.success(), "{}", said(&trained));
+    for told in ["train: 14 characters", "validation: 5 characters", "test: 6 characters"] {
+        assert!(said(&trained).contains(told), "{told}: {}", said(&trained));
+    }
+    assert!(said(&trained).matches("each in four rotations").count() >= 3, "{}", said(&trained));
+    for (told, reason) in refusals {
+        assert!(told.contains(reason), "{told}");
+    }
 }
 
 #[test]

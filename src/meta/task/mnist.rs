@@ -1,7 +1,8 @@
 //! MNIST (LeCun et al. 1998), and whatever else comes in its format: grey images with labels, in pairs of IDX files.
 //!
 //! All splits have the same classes, and share no image: what is new to a base model is not the digit but the hand, or,
-//! under [`super::painted`], the whole appearance. `validation` is the last sixth of the training files.
+//! under [`super::painted`], the whole appearance. `validation` is the last sixth of the training files. Where classes are
+//! held out, the test split has these alone, and the others never see an image of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -41,13 +42,14 @@ impl Mnist {
     pub(super) fn open(
         train: &Files<'_>,
         test: Option<&Files<'_>>,
+        held_out: &[u8],
         ordered: bool,
         augment: Augment,
     ) -> Result<Self, TaskError> {
         let mut checksums = BTreeMap::new();
         let Labelled { side, mut images } = read(train, &mut checksums)?;
-        let kept = images.split_off(images.len() - images.len() / 6);
-        let test_images = match test {
+        let mut kept = images.split_off(images.len() - images.len() / 6);
+        let mut test_images = match test {
             Some(files) => {
                 let read = read(files, &mut checksums)?;
                 if read.side != side {
@@ -58,6 +60,16 @@ impl Mnist {
             }
             None => Vec::new(),
         };
+        let is_held_out = |(label, _): &(u8, Vec<f32>)| held_out.contains(label);
+        if !held_out.is_empty() {
+            // Without files of its own, the test split has the held-out classes of the others.
+            let alone = test.is_none();
+            let (new, old): (Vec<_>, Vec<_>) = images.into_iter().partition(is_held_out);
+            let (new_kept, old_kept): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_held_out);
+            (images, kept) = (old, old_kept);
+            test_images.retain(is_held_out);
+            test_images.extend(new.into_iter().chain(new_kept).filter(|_| alone));
+        }
         let (train_glyphs, validation, test) = (classes(images), classes(kept), classes(test_images));
         // The folder tells MNIST from Fashion-MNIST, whose files have the same names.
         let name = train.images.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
@@ -135,4 +147,51 @@ fn classes(images: Vec<(u8, Vec<f32>)>) -> Vec<Glyph> {
         classes.entry(label).or_default().push(image);
     }
     classes.into_iter().map(|(label, images)| Glyph { name: label.to_string(), images }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    /// Images of one pixel, of classes 0 to 3 in turn; the pixel says which image it is.
+    fn idx(folder: &Path, count: u8) -> [std::path::PathBuf; 2] {
+        let write = |name: &str, header: &[u32], body: Vec<u8>| {
+            let path = folder.join(format!("{name}{count}"));
+            let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_be_bytes()).chain(body).collect();
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let images = write("images", &[0x0803, count.into(), 1, 1], (0..count).collect());
+        [images, write("labels", &[0x0801, count.into()], (0..count).map(|image| image % 4).collect())]
+    }
+
+    #[test]
+    fn classes_that_are_held_out_are_the_test_split_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let [images, labels] = idx(folder.path(), 96);
+        let [test_images, test_labels] = idx(folder.path(), 24);
+        let (train, test) =
+            (Files { images: &images, labels: &labels }, Files { images: &test_images, labels: &test_labels });
+        let names = |tasks: &Mnist, split: Split| -> Vec<String> {
+            tasks.glyphs(split).iter().map(|glyph| glyph.name.clone()).collect()
+        };
+        let count = |tasks: &Mnist| tasks.test.iter().map(|glyph| glyph.images.len()).sum::<usize>();
+
+        let alone = Mnist::open(&train, None, &[2, 3], false, Augment::default()).unwrap();
+        let with_files = Mnist::open(&train, Some(&test), &[2, 3], false, Augment::default()).unwrap();
+
+        for tasks in [&alone, &with_files] {
+            assert_eq!(names(tasks, Split::Train), ["0", "1"]);
+            assert_eq!(names(tasks, Split::Validation), ["0", "1"]);
+            assert_eq!(names(tasks, Split::Test), ["2", "3"]);
+        }
+        assert_eq!((count(&alone), count(&with_files)), (48, 12));
+        let spec = EpisodeSpec { way: 2..=2, shot: 2..=2, query: 3, unlabelled: 0 };
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let is_new = |pixel: f32| (pixel * 255.0).round() % 4.0 >= 2.0;
+        assert!(alone.sample(Split::Test, &spec, &mut rng).support.iter().all(|row| is_new(row[0])));
+        assert!(alone.sample(Split::Train, &spec, &mut rng).support.iter().all(|row| !is_new(row[0])));
+    }
 }

@@ -15,6 +15,7 @@ mod curves;
 mod fuzz;
 mod glyphs;
 mod idx;
+pub mod inventory;
 mod mat;
 mod mixture;
 mod mnist;
@@ -42,6 +43,8 @@ use crate::domain::{InputSchema, Kind, hex};
 
 pub use super::tagging::corpora::CorpusFiles;
 pub use affine::Augment;
+pub use curves::Waves;
+pub use omniglot::Characters;
 pub use preferences::{ItemTable, SignalTable};
 pub use texts::TextTable;
 
@@ -160,8 +163,13 @@ pub enum TaskConfig {
         #[serde(default)]
         evaluation: Option<PathBuf>,
         /// Alphabets of the background set that are kept for validation.
+        #[serde(default)]
         validation_alphabets: Vec<String>,
-        /// Whether each character rotated by 90°, 180° and 270° is three more classes, in training only.
+        /// Splits by character in place of those by alphabet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        characters: Option<Characters>,
+        /// Whether each character rotated by 90°, 180° and 270° is three more classes: in training only or, where splits are
+        /// by character, in all of them.
         #[serde(default)]
         rotations: bool,
         /// Random distortions of training images.
@@ -169,7 +177,14 @@ pub enum TaskConfig {
         augment: Augment,
     },
     /// `y = A sin(x + φ)` (Finn et al. 2017, §5.1).
-    Sinusoid {},
+    Sinusoid {
+        /// Least and greatest A.
+        #[serde(default = "Waves::amplitude")]
+        amplitude: [f64; 2],
+        /// Least and greatest φ, in units of π.
+        #[serde(default = "Waves::phase")]
+        phase: [f64; 2],
+    },
     /// `y = a x + b`.
     Line {},
     /// `y = a x² + b x + c`.
@@ -189,6 +204,9 @@ pub enum TaskConfig {
         /// Whether label n is always the nth class, for learners that remember classes; episodes shuffle them else.
         #[serde(default)]
         ordered: bool,
+        /// Labels of the classes that only the test split has, and has no others.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        held_out: Vec<u8>,
         /// Random distortions of training images.
         #[serde(default)]
         augment: Augment,
@@ -293,6 +311,11 @@ pub enum TaskConfig {
 }
 
 impl TaskConfig {
+    /// The field's sinusoids.
+    pub const fn sinusoids() -> Self {
+        Self::Sinusoid { amplitude: Waves::amplitude(), phase: Waves::phase() }
+    }
+
     /// Names of the corpora that are held out; none where there are no corpora.
     pub fn held_out(&self) -> &[String] {
         match self {
@@ -324,16 +347,24 @@ pub struct Sources<'a> {
 pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDistribution>, TaskError> {
     let data = sources.data;
     match config {
-        TaskConfig::Omniglot { background, evaluation, validation_alphabets, rotations, augment } => {
+        TaskConfig::Omniglot { background, evaluation, validation_alphabets, characters, rotations, augment } => {
             let paths = (data.join(background), evaluation.as_ref().map(|path| data.join(path)));
-            let omniglot =
-                omniglot::Omniglot::open(&paths.0, paths.1.as_deref(), validation_alphabets, *rotations, *augment)?;
-            Ok(Box::new(omniglot))
+            let parts = match characters {
+                None => omniglot::Parts::Alphabets(validation_alphabets),
+                Some(characters) if validation_alphabets.is_empty() => omniglot::Parts::Characters(*characters),
+                Some(_) => {
+                    return Err(TaskError::Config(
+                        "splits are by character or by alphabet: `characters` and `validation_alphabets` exclude each other"
+                            .to_owned(),
+                    ));
+                }
+            };
+            Ok(Box::new(omniglot::Omniglot::open(&paths.0, paths.1.as_deref(), parts, *rotations, *augment)?))
         }
-        TaskConfig::Sinusoid {} => Ok(Box::new(curves::Curves::Sinusoids)),
+        TaskConfig::Sinusoid { amplitude, phase } => Ok(Box::new(curves::Curves::sinusoids(*amplitude, *phase)?)),
         TaskConfig::Line {} => Ok(Box::new(curves::Curves::Lines)),
         TaskConfig::Quadratic {} => Ok(Box::new(curves::Curves::Quadratics)),
-        TaskConfig::Mnist { images, labels, test_images, test_labels, ordered, augment } => {
+        TaskConfig::Mnist { images, labels, test_images, test_labels, ordered, held_out, augment } => {
             let (images, labels) = (data.join(images), data.join(labels));
             let test = match (test_images, test_labels) {
                 (Some(images), Some(labels)) => Some((data.join(images), data.join(labels))),
@@ -342,7 +373,7 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
             };
             let test = test.as_ref().map(|(images, labels)| mnist::Files { images, labels });
             let train = mnist::Files { images: &images, labels: &labels };
-            Ok(Box::new(mnist::Mnist::open(&train, test.as_ref(), *ordered, *augment)?))
+            Ok(Box::new(mnist::Mnist::open(&train, test.as_ref(), held_out, *ordered, *augment)?))
         }
         TaskConfig::Painted { of, margin, photographs, plain } => {
             let photographs = photographs.as_ref().map(|path| data.join(path));

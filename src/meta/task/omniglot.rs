@@ -1,13 +1,17 @@
 //! Omniglot (Lake, Salakhutdinov & Tenenbaum 2015, Science 350): 1,623 characters of 50 alphabets, 20 drawings each.
 //!
 //! Splits are by alphabet, so that no stroke style of a test character was trained on: `train` and `validation` are the
-//! background set's alphabets, `test` is the evaluation set. Read from the official zips of PNGs, or from IDX images
+//! background set's alphabets, `test` is the evaluation set. Or they are by character, of all alphabets, as in the papers
+//! since Vinyals et al. 2016 (arXiv:1606.04080, §4.1.1): easier, for a test character's alphabet has been seen. Read from the official zips of PNGs, or from IDX images
 //! with a `…-labels.csv` beside them (columns `index,set,alphabet,character,drawer`).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::affine::Augment;
 use super::glyphs::{self, Drawing, Glyph};
@@ -22,11 +26,35 @@ const SIDE: usize = 28;
 pub(super) const INPUT: InputSchema =
     InputSchema::Image { channels: 1, height: SIDE, width: SIDE, polarity: Polarity::Ink };
 
+/// Splits by character, drawn from all alphabets; what is left is the test split.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Characters {
+    /// How many to train on.
+    pub train: usize,
+    /// How many to validate on.
+    pub validation: usize,
+    /// Seed of the draw.
+    #[serde(default)]
+    pub seed: u64,
+}
+
+/// What splits are made of.
+#[derive(Clone, Copy)]
+pub(super) enum Parts<'a> {
+    /// Whole alphabets; these are for validation.
+    Alphabets(&'a [String]),
+    /// Characters.
+    Characters(Characters),
+}
+
 pub(super) struct Omniglot {
     train: Vec<Glyph>,
     validation: Vec<Glyph>,
     test: Vec<Glyph>,
     rotations: bool,
+    /// Whether they are classes in validation and test, too.
+    rotates_all: bool,
     augment: Augment,
     checksums: BTreeMap<String, String>,
 }
@@ -38,7 +66,7 @@ impl Omniglot {
     pub(super) fn open(
         background: &Path,
         evaluation: Option<&Path>,
-        validation_alphabets: &[String],
+        parts: Parts<'_>,
         rotations: bool,
         augment: Augment,
     ) -> Result<Self, TaskError> {
@@ -55,15 +83,21 @@ impl Omniglot {
         if let Some(path) = evaluation {
             test = classes(from_zip(path, &mut checksums)?);
         }
-        let known: BTreeSet<&str> = background.iter().map(|glyph| alphabet(&glyph.name)).collect();
-        if let Some(missing) = validation_alphabets.iter().find(|name| !known.contains(name.as_str())) {
-            let known: Vec<&str> = known.into_iter().collect();
-            return Err(TaskError::Config(format!("there is no alphabet `{missing}`; there are {}", known.join(", "))));
+        let (train, validation, test) = match parts {
+            Parts::Alphabets(held_out) => by_alphabet(background, test, held_out)?,
+            Parts::Characters(characters) => by_character(background, test, characters)?,
+        };
+        let rotates_all = rotations && matches!(parts, Parts::Characters(_));
+        Ok(Self { train, validation, test, rotations, rotates_all, augment, checksums })
+    }
+
+    /// How many classes a character of `split` is.
+    const fn classes_each(&self, split: Split) -> usize {
+        match split {
+            Split::Train if self.rotations => 4,
+            _ if self.rotates_all => 4,
+            _ => 1,
         }
-        let (validation, train) = background
-            .into_iter()
-            .partition(|glyph| validation_alphabets.iter().any(|name| name == alphabet(&glyph.name)));
-        Ok(Self { train, validation, test, rotations, augment, checksums })
     }
 
     fn glyphs(&self, split: Split) -> &[Glyph] {
@@ -77,21 +111,13 @@ impl Omniglot {
 
 impl TaskDistribution for Omniglot {
     fn check(&self, split: Split, spec: &EpisodeSpec) -> Result<(), TaskError> {
-        let rotations = if split == Split::Train && self.rotations { 4 } else { 1 };
-        glyphs::check(self.glyphs(split), rotations, spec)
+        glyphs::check(self.glyphs(split), self.classes_each(split), spec)
             .map_err(|reason| TaskError::Config(format!("Omniglot {}: {reason}", split.name())))
     }
 
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
-        let drawing = match split {
-            Split::Train => {
-                let rotations = if self.rotations { 4 } else { 1 };
-                Drawing { side: SIDE, rotations, ordered: false, augment: self.augment }
-            }
-            Split::Validation | Split::Test => {
-                Drawing { side: SIDE, rotations: 1, ordered: false, augment: Augment::default() }
-            }
-        };
+        let augment = if split == Split::Train { self.augment } else { Augment::default() };
+        let drawing = Drawing { side: SIDE, rotations: self.classes_each(split), ordered: false, augment };
         let glyphs: Vec<&Glyph> = self.glyphs(split).iter().collect();
         glyphs::episode(&glyphs, drawing, spec, rng)
     }
@@ -107,13 +133,39 @@ impl TaskDistribution for Omniglot {
     fn describe(&self, split: Split) -> String {
         let glyphs = self.glyphs(split);
         let alphabets: BTreeSet<&str> = glyphs.iter().map(|glyph| alphabet(&glyph.name)).collect();
-        let rotated = if split == Split::Train && self.rotations { ", each in four rotations" } else { "" };
+        let rotated = if self.classes_each(split) > 1 { ", each in four rotations" } else { "" };
         format!("Omniglot {}: {} characters of {} alphabets{rotated}", split.name(), glyphs.len(), alphabets.len())
     }
 
     fn checksums(&self) -> BTreeMap<String, String> {
         self.checksums.clone()
     }
+}
+
+/// Train, validation and test.
+type Splits = (Vec<Glyph>, Vec<Glyph>, Vec<Glyph>);
+
+fn by_alphabet(background: Vec<Glyph>, test: Vec<Glyph>, held_out: &[String]) -> Result<Splits, TaskError> {
+    let known: BTreeSet<&str> = background.iter().map(|glyph| alphabet(&glyph.name)).collect();
+    if let Some(missing) = held_out.iter().find(|name| !known.contains(name.as_str())) {
+        let known: Vec<&str> = known.into_iter().collect();
+        return Err(TaskError::Config(format!("there is no alphabet `{missing}`; there are {}", known.join(", "))));
+    }
+    let is_held_out = |glyph: &Glyph| held_out.iter().any(|name| name == alphabet(&glyph.name));
+    let (validation, train) = background.into_iter().partition(is_held_out);
+    Ok((train, validation, test))
+}
+
+fn by_character(background: Vec<Glyph>, test: Vec<Glyph>, sizes: Characters) -> Result<Splits, TaskError> {
+    let mut train: Vec<Glyph> = background.into_iter().chain(test).collect();
+    let (all, kept) = (train.len(), sizes.train.saturating_add(sizes.validation));
+    if all <= kept {
+        return Err(TaskError::Config(format!("Omniglot has {all} characters here, and {kept} leave none to test on")));
+    }
+    train.shuffle(&mut ChaCha8Rng::seed_from_u64(sizes.seed));
+    let test = train.split_off(kept);
+    let validation = train.split_off(sizes.train);
+    Ok((train, validation, test))
 }
 
 fn alphabet(name: &str) -> &str {
@@ -151,7 +203,7 @@ fn from_zip(path: &Path, checksums: &mut BTreeMap<String, String>) -> Result<Vec
     Ok(drawn)
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Deserialize)]
 struct Label {
     set: String,
     alphabet: String,

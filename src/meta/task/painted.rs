@@ -139,6 +139,7 @@ mod tests {
             test_images: Some(PathBuf::from("images")),
             test_labels: Some(PathBuf::from("labels")),
             ordered: true,
+            held_out: Vec::new(),
             augment: Augment::default(),
         }
     }
