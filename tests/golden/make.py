@@ -321,6 +321,15 @@ def r2d2(theta, support, query, task):
     return scale * (ones(query) @ weights) + theta["head.offset"]
 
 
+def known_ridge(theta, support, query, task):
+    """The minimum of ‖X W − Y‖² + λ ‖W − W₀‖²."""
+    ones = lambda z: torch.cat([z, torch.ones(len(z), 1)], 1)
+    x, y = ones(support), F.one_hot(task["support_labels"], task["way"]).double()
+    lam, known = theta["head.log_lambda"].exp(), torch.cat([theta["head.weight"].T, theta["head.bias"][None]])
+    weights = torch.linalg.solve(x.T @ x + lam * torch.eye(x.shape[1]), x.T @ y + lam * known)
+    return theta["head.log_scale"].exp() * (ones(query) @ weights)
+
+
 def logistic(net, theta, task):
     """The most probable weights under the prior, by as many accelerated steps."""
     support, query, names = (net(theta, task[part], None) for part in ("support", "query", "names"))
@@ -476,7 +485,10 @@ def closed_form_case(backbone, learner, head, shots):
         theta |= {name: normal(1, scale=0.5) for name in ("head.log_lambda", "head.log_scale", "head.offset")}
     if learner["kind"] == "anil":
         theta |= {name: tensor.requires_grad_(True) for name, tensor in head_theta("shared", width).items()}
-    tasks = [episode(shape, shots, 2), episode(shape, [1, 2], 3)]
+    if learner["kind"] == "known_ridge":
+        theta |= {name: normal(1, scale=0.5) for name in ("head.log_lambda", "head.log_scale")}
+        theta |= head_theta("learned", width)
+    tasks = [episode(shape, shots, 2), episode(shape, [1, 2, 2] if "way" in learner else [1, 2], 3)]
     run = lambda theta, norm: closed_form(net, theta, tasks, head, norm)
     case = {"learner": learner, "backbone": backbone, "outputs": run(theta, running(theta))}
     return case | outer_gradient(theta, tasks, lambda theta: [[(1.0, out)] for out in run(theta, own_statistics)])
@@ -501,6 +513,8 @@ def learners():
         cases.append(closed_form_case(backbone, {"kind": "protonet"}, protonet, shots))
         cases.append(closed_form_case(backbone, {"kind": "r2d2"}, r2d2, shots))
     cases.append(logistic_case())
+    for backbone, shots in [("mlp", [1, 1, 1]), ("conv4", [3, 2, 4])]:
+        cases.append(closed_form_case(backbone, {"kind": "known_ridge", "way": 3}, known_ridge, shots))
     return cases
 
 

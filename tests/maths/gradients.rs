@@ -89,7 +89,7 @@ fn the_first_order_outer_gradient_of_maml_is_another_one() {
 
 #[test]
 fn the_outer_gradients_of_closed_form_learners_match_finite_differences() {
-    for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}] {
+    for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}, LearnerConfig::KnownRidge { way: 3 }] {
         for shots in [&[1, 2, 1][..], &[9, 4, 6]] {
             let worst = worst(&mlp(learner.clone(), Kind::Classification), &episode(3, shots, 4, 2));
             assert!(worst < TOLERANCE, "{} with {shots:?}: {worst}", learner.name());
