@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Kind;
+use super::{Kind, Rows};
 
 /// A learner and its settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,10 +109,10 @@ pub enum LearnerConfig {
     Protonet {},
     /// Ridge regression on the features, with meta-learned λ, scale and offset (Bertinetto et al. 2019, arXiv:1805.08136).
     R2d2 {},
-    /// Ridge regression towards a head that is meta-learned, for classes that keep their numbers from task to task.
+    /// Ridge regression towards a head that is meta-learned, for classes that are the same in many tasks.
     KnownRidge {
-        /// Number of classes.
-        way: usize,
+        /// What they are called. Classes with other names start from nothing.
+        classes: Vec<String>,
     },
     /// Logistic regression towards class means, and towards the classes' names where a task tells them.
     Logistic {
@@ -217,7 +217,7 @@ impl LearnerConfig {
     /// The only way that this learner can serve; `None` if any number of classes will do.
     pub fn fixed_way(&self) -> Option<usize> {
         match (self.single(), self.head_init()) {
-            (Self::Cavia { way, .. } | Self::KnownRidge { way }, _) => Some(*way),
+            (Self::Cavia { way, .. }, _) => Some(*way),
             (_, Some(HeadInit::Learned { way })) => Some(way),
             _ => None,
         }
@@ -231,7 +231,16 @@ impl LearnerConfig {
 
     /// Whether it learns from what classes are called, too.
     pub fn takes_names(&self) -> bool {
-        matches!(self.single(), Self::Logistic { .. })
+        matches!(self.single(), Self::Logistic { .. } | Self::KnownRidge { .. })
+    }
+
+    /// Which of the classes that it knows beforehand each label is: a row with a one at its place, or without. `None` if it
+    /// knows none.
+    pub fn known(&self, labels: &[String]) -> Option<Rows> {
+        let Self::KnownRidge { classes } = self.single() else { return None };
+        let of_label =
+            |label: &String| classes.iter().map(|class| f32::from(u8::from(class == label.trim()))).collect::<Vec<_>>();
+        Rows::new(classes.len(), labels.iter().flat_map(of_label).collect()).ok()
     }
 
     /// Whether tasks get features of their own, so that running statistics of θ's are not theirs.

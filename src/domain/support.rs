@@ -131,11 +131,8 @@ impl SupportSet {
     /// The same set with a row for what each class is called, in the order of the classes.
     ///
     /// # Errors
-    /// [`Fault::WrongWidth`] if they are not as wide as the others, [`Fault::TooFew`] if they are not as many as the classes.
+    /// [`Fault::TooFew`] if they are not as many as the classes.
     pub fn with_names(self, rows: &Rows) -> Result<Self, Fault> {
-        if rows.width() != self.inputs.width() {
-            return Err(Fault::WrongWidth { expected: self.inputs.width(), given: rows.width() });
-        }
         if rows.len() != self.targets.outputs() {
             return Err(Fault::TooFew { what: "names of classes", given: rows.len(), least: self.targets.outputs() });
         }

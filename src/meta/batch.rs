@@ -5,6 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::model::Architecture;
 use crate::domain::{Rows, SupportSet, Targets};
 use crate::nn::{Result, bridge, loss};
 
@@ -30,8 +31,8 @@ pub struct Episode {
 pub struct Names {
     /// The labels.
     pub labels: Vec<String>,
-    /// A row for each.
-    pub rows: Rows,
+    /// What an encoder says of each, for tasks that have one.
+    pub rows: Option<Rows>,
 }
 
 /// Targets of T stacked tasks.
@@ -77,7 +78,7 @@ pub struct Support {
     pub outputs: Vec<usize>,
     /// Rows without targets, if any task has some.
     pub unlabelled: Option<Unlabelled>,
-    /// What classes are called, `[T, N, …]`, if any task tells it; zero for tasks that do not.
+    /// What classes are called, in the learner's terms, `[T, N, W]`, if any task tells it; zero for tasks that do not.
     pub names: Option<Tensor>,
     /// How often each row counts, `[T, S]`, if any does not count once.
     pub weights: Option<Tensor>,
@@ -119,14 +120,12 @@ impl Support {
         })
     }
 
-    /// The same tasks with a row of shape `row` for each class's name.
-    pub fn with_names(self, tasks: &[Option<&Rows>], row: &[usize], device: Device) -> Result<Self> {
-        if tasks.iter().all(Option::is_none) {
-            return Ok(self);
-        }
-        let none = Rows::none(row.iter().product());
+    /// The same tasks with a row for each class's name, all of one width.
+    pub fn with_names(self, tasks: &[Option<&Rows>], device: Device) -> Result<Self> {
+        let Some(width) = tasks.iter().flatten().map(|rows| rows.width()).next() else { return Ok(self) };
+        let none = Rows::none(width);
         let rows = tasks.iter().map(|rows| rows.unwrap_or(&none));
-        let names = stack_rows(rows, self.outputs.iter().copied().max().unwrap_or(0), row, device)?;
+        let names = stack_rows(rows, self.outputs.iter().copied().max().unwrap_or(0), &[width], device)?;
         Ok(Self { names: Some(names), ..self })
     }
 
@@ -147,7 +146,7 @@ impl Support {
     pub fn single(set: &SupportSet, row: &[usize], device: Device) -> Result<Self> {
         Self::stack(&[(set.inputs(), set.targets())], row, device)?
             .with_unlabelled(&[set.unlabelled()], row, device)?
-            .with_names(&[set.names()], row, device)
+            .with_names(&[set.names()], device)
     }
 
     /// The mask, if any row is padding.
@@ -231,14 +230,15 @@ impl Query {
     }
 }
 
-/// Support and query of several episodes.
-pub fn stack(episodes: &[Episode], row: &[usize], device: Device) -> Result<(Support, Query)> {
+/// Support and query of several episodes, for a model of this architecture.
+pub fn stack(episodes: &[Episode], architecture: &Architecture, device: Device) -> Result<(Support, Query)> {
+    let row = &architecture.input.row_shape();
     let support: Vec<_> = episodes.iter().map(|episode| (&episode.support, &episode.support_targets)).collect();
     let query: Vec<_> = episodes.iter().map(|episode| (&episode.query, &episode.query_targets)).collect();
     let unlabelled: Vec<_> = episodes.iter().map(|episode| episode.unlabelled.as_ref()).collect();
     let support = Support::stack(&support, row, device)?.with_unlabelled(&unlabelled, row, device)?;
-    let names: Vec<_> = episodes.iter().map(|episode| episode.names.as_ref().map(|names| &names.rows)).collect();
-    let support = support.with_names(&names, row, device)?;
+    let names: Vec<_> = episodes.iter().map(|episode| architecture.names(episode.names.as_ref()?)).collect();
+    let support = support.with_names(&names.iter().map(Option::as_ref).collect::<Vec<_>>(), device)?;
     Ok((support, Query::stack(&query, row, device)?))
 }
 

@@ -57,8 +57,8 @@ pub fn support(model: &Model, episode: &Episode) -> Result<SupportSet, Fault> {
     if let Some(rows) = &episode.unlabelled {
         support = support.with_unlabelled(rows)?;
     }
-    if let Some(names) = episode.names.as_ref().filter(|_| model.architecture.learner.takes_names()) {
-        support = support.with_names(&names.rows)?;
+    if let Some(rows) = episode.names.as_ref().and_then(|names| model.architecture.names(names)) {
+        support = support.with_names(&rows)?;
     }
     Ok(support)
 }

@@ -1,10 +1,12 @@
 //! A base model in memory: configuration, network and θ.
 
+use std::collections::BTreeSet;
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
 
-use super::batch::{Support, stack_rows};
+use super::batch::{Names, Support, stack_rows};
 use super::learner::{self, Learner, Net, Phase};
 use super::{Adapted, backbone};
 use crate::domain::{
@@ -37,6 +39,15 @@ impl Architecture {
             kind: manifest.kinds[0],
             backbone: manifest.backbone.clone(),
             learner: manifest.learner.clone(),
+        }
+    }
+
+    /// What its learner learns from names of classes, a row for each: which of the classes that it knows they are, or what
+    /// an encoder says of them.
+    pub fn names(&self, names: &Names) -> Option<Rows> {
+        match self.learner.known(&names.labels) {
+            Some(known) => Some(known),
+            None => names.rows.clone().filter(|_| self.learner.takes_names()),
         }
     }
 }
@@ -86,8 +97,11 @@ impl Model {
         if matches!(learner.single(), LearnerConfig::PriorRidge {}) != (architecture.kind == Kind::Ranking) {
             return Err("prior_ridge is for ranking, and ranking for prior_ridge".to_owned());
         }
-        if architecture.kind == Kind::Regression && matches!(learner.single(), LearnerConfig::KnownRidge { .. }) {
-            return Err("known_ridge has no regression: it is for classes that keep their numbers".to_owned());
+        if let LearnerConfig::KnownRidge { classes } = learner.single() {
+            let different = classes.iter().collect::<BTreeSet<_>>().len();
+            if architecture.kind != Kind::Classification || different < 2 || different != classes.len() {
+                return Err("known_ridge is for classes, of which it knows two or more, each once".to_owned());
+            }
         }
         if learner.adapts_features() && norm == Norm::Running {
             let name = learner.name();

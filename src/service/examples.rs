@@ -6,8 +6,8 @@ use super::inputs::{Asked, check_count, check_name};
 use super::targets::target;
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Item, Kind, Rows, Signal, Span, Support, SupportFilter,
-    SupportId, SupportSet, Target, Targets, Task, TaskId, TenantId, Timestamp, hex, words,
+    Adaptation, BaseModel, Example, Fault, Input, InputSchema, Item, Kind, Manifest, Rows, Signal, Span, Support,
+    SupportFilter, SupportId, SupportSet, Target, Targets, Task, TaskId, TenantId, Timestamp, hex, words,
 };
 use crate::engine::{Lane, Origin};
 use crate::store::{Added, StoreError};
@@ -284,14 +284,17 @@ impl Service {
         set: SupportSet,
         labels: &[String],
     ) -> Result<SupportSet> {
-        let is_text = matches!(base.manifest.input, InputSchema::Text { .. });
-        if !is_text || !base.manifest.learner.takes_names() {
-            return Ok(set);
-        }
-        let spoken = labels.iter().map(|label| words(label)).collect();
-        let rows = self.engine.embed(origin, &base.manifest.name, spoken, Lane::Adapt).await?;
-        let names = Rows::new(base.manifest.input.row_width(), rows.concat()).and_then(|rows| set.with_names(&rows));
-        names.map_err(|fault| fault.at("/support").into())
+        let Manifest { input, learner, name, .. } = &base.manifest;
+        let names = match learner.known(labels) {
+            Some(known) => Ok(known),
+            None if matches!(input, InputSchema::Text { .. }) && learner.takes_names() => {
+                let spoken = labels.iter().map(|label| words(label)).collect();
+                let rows = self.engine.embed(origin, name, spoken, Lane::Adapt).await?;
+                Rows::new(input.row_width(), rows.concat())
+            }
+            None => return Ok(set),
+        };
+        names.and_then(|rows| set.with_names(&rows)).map_err(|fault| fault.at("/support").into())
     }
 }
 

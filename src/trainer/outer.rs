@@ -86,7 +86,7 @@ fn apart(model: &Model) -> bool {
 
 /// The mean query loss of `episodes`, and its gradient.
 fn teach(model: &Model, episodes: &[Episode], progress: f64) -> Result<Taught, TensorError> {
-    let (support, query) = batch::stack(episodes, &model.architecture.input.row_shape(), model.device)?;
+    let (support, query) = batch::stack(episodes, &model.architecture, model.device)?;
     let leaves = model.trainable().leaves()?;
     let theta = leaves.overlaid(&model.statistics());
     let lesson = model.learner.lesson(&model.net, &theta, &support, &query, progress)?;

@@ -321,11 +321,16 @@ def r2d2(theta, support, query, task):
     return scale * (ones(query) @ weights) + theta["head.offset"]
 
 
+KNOWN = ["one", "two", "three"]
+
+
 def known_ridge(theta, support, query, task):
-    """The minimum of ‖X W − Y‖² + λ ‖W − W₀‖²."""
+    """The minimum of ‖X W − Y‖² + λ ‖W − W₀‖², with a column of zeros in W₀ for a class that is not known."""
     ones = lambda z: torch.cat([z, torch.ones(len(z), 1)], 1)
     x, y = ones(support), F.one_hot(task["support_labels"], task["way"]).double()
     lam, known = theta["head.log_lambda"].exp(), torch.cat([theta["head.weight"].T, theta["head.bias"][None]])
+    known = torch.cat([known, torch.zeros(len(known), 1)], 1)
+    known = known[:, [KNOWN.index(label) if label in KNOWN else -1 for label in task["labels"]]]
     weights = torch.linalg.solve(x.T @ x + lam * torch.eye(x.shape[1]), x.T @ y + lam * known)
     return theta["head.log_scale"].exp() * (ones(query) @ weights)
 
@@ -488,7 +493,9 @@ def closed_form_case(backbone, learner, head, shots):
     if learner["kind"] == "known_ridge":
         theta |= {name: normal(1, scale=0.5) for name in ("head.log_lambda", "head.log_scale")}
         theta |= head_theta("learned", width)
-    tasks = [episode(shape, shots, 2), episode(shape, [1, 2, 2] if "way" in learner else [1, 2], 3)]
+    tasks = [episode(shape, shots, 2), episode(shape, [1, 2], 3)]
+    if learner["kind"] == "known_ridge":
+        tasks[0]["labels"], tasks[1]["labels"] = ["two", "five", "one"], ["nine", "two"]
     run = lambda theta, norm: closed_form(net, theta, tasks, head, norm)
     case = {"learner": learner, "backbone": backbone, "outputs": run(theta, running(theta))}
     return case | outer_gradient(theta, tasks, lambda theta: [[(1.0, out)] for out in run(theta, own_statistics)])
@@ -514,7 +521,7 @@ def learners():
         cases.append(closed_form_case(backbone, {"kind": "r2d2"}, r2d2, shots))
     cases.append(logistic_case())
     for backbone, shots in [("mlp", [1, 1, 1]), ("conv4", [3, 2, 4])]:
-        cases.append(closed_form_case(backbone, {"kind": "known_ridge", "way": 3}, known_ridge, shots))
+        cases.append(closed_form_case(backbone, {"kind": "known_ridge", "classes": KNOWN}, known_ridge, shots))
     return cases
 
 

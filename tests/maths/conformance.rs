@@ -6,7 +6,7 @@ use imprint::meta::{Episode, Model, Phase, batch, learner};
 use imprint::nn::{Params, bridge, checkpoint};
 use tch::Device;
 
-use crate::models::{conv4, episode, learners, mlp};
+use crate::models::{conv4, episode, learners, mlp, names};
 
 /// Largest difference between a task that is stacked with others and the same task alone: sums in another order.
 const STACKING: f32 = 2e-3;
@@ -98,15 +98,15 @@ fn a_query_rows_answer_does_not_depend_on_its_neighbours() {
 #[test]
 fn tasks_that_are_stacked_have_the_numbers_that_they_have_alone() {
     for (model, width) in table() {
-        let row = model.architecture.input.row_shape();
         let drawn = |shots: &[usize], queries, seed| episode(width, &served(&model, shots), queries, seed);
         let episodes = [drawn(&[1, 2], 3, 7), drawn(&[3, 1, 2, 2], 2, 8), drawn(&[2, 2, 2], 4, 9)];
-        let (supports, queries) = batch::stack(&episodes, &row, Device::Cpu).unwrap();
+        let (supports, queries) = batch::stack(&episodes, &model.architecture, Device::Cpu).unwrap();
         let stacked = model.learner.adapt(&model.net, &model.theta, &supports, None, Phase::Serve).unwrap();
         let (outputs, _) =
             learner::predict(&model.net, &model.theta, &stacked.tensors, &queries.x, None, Phase::Serve).unwrap();
         for (task, episode) in episodes.iter().enumerate() {
-            let (support, query) = batch::stack(std::slice::from_ref(episode), &row, Device::Cpu).unwrap();
+            let (support, query) =
+                batch::stack(std::slice::from_ref(episode), &model.architecture, Device::Cpu).unwrap();
             let alone = model.learner.adapt(&model.net, &model.theta, &support, None, Phase::Serve).unwrap();
             let (alone, _) =
                 learner::predict(&model.net, &model.theta, &alone.tensors, &query.x, None, Phase::Serve).unwrap();
@@ -122,12 +122,20 @@ fn tasks_that_are_stacked_have_the_numbers_that_they_have_alone() {
 
 #[test]
 fn leave_one_out_is_what_leaving_one_out_gives() {
-    let closed = [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}, LearnerConfig::KnownRidge { way: 2 }];
+    let closed = [
+        LearnerConfig::Protonet {},
+        LearnerConfig::R2d2 {},
+        LearnerConfig::KnownRidge { classes: ["c1", "elsewhere"].map(str::to_owned).to_vec() },
+    ];
     for learner in closed.into_iter().chain([LearnerConfig::Logistic { steps: 40 }]) {
         // Few rows are solved in the dual, many in the primal.
         for shots in [&[2, 3][..], &[9, 5]] {
             let model = mlp(learner.clone(), Kind::Classification);
-            let set = support(&episode(3, shots, 1, 10));
+            let named = |set: SupportSet| match learner.known(&names(2)) {
+                Some(known) => set.with_names(&known).unwrap(),
+                None => set,
+            };
+            let set = named(support(&episode(3, shots, 1, 10)));
             let held_out = model.leave_one_out(&set).unwrap().expect("a closed form");
             for (index, row) in held_out.rows().enumerate() {
                 let (inputs, Targets::Classes { labels, way }) = (set.inputs(), set.targets()) else { panic!() };
@@ -135,7 +143,7 @@ fn leave_one_out_is_what_leaving_one_out_gives() {
                 let rows = others.iter().flat_map(|&other| inputs.row(other).to_vec()).collect();
                 let targets =
                     Targets::Classes { labels: others.iter().map(|&other| labels[other]).collect(), way: *way };
-                let without = SupportSet::new(&Rows::new(3, rows).unwrap(), &targets).unwrap();
+                let without = named(SupportSet::new(&Rows::new(3, rows).unwrap(), &targets).unwrap());
                 let adapter = model.adapt(&without, &Recipe::default(), Phase::Serve).unwrap();
                 let query = Rows::new(3, inputs.row(index).to_vec()).unwrap();
                 let direct = model.predict(&adapter, &query, Phase::Serve).unwrap().values;
@@ -146,6 +154,36 @@ fn leave_one_out_is_what_leaving_one_out_gives() {
             }
         }
     }
+}
+
+#[test]
+fn a_class_is_known_by_its_name_wherever_it_stands() {
+    let learner = LearnerConfig::KnownRidge { classes: names(3) };
+    let model = mlp(learner.clone(), Kind::Classification);
+    let outputs = |labels: &[&str]| {
+        // Class n of the support set is what stood at place `order[n]`, and is called `labels[n]`.
+        let order = labels.iter().map(|label| label.trim().trim_start_matches('c').parse::<u32>().unwrap());
+        let places: Vec<u32> = order.collect();
+        let drawn = episode(3, &[1, 2, 1, 1], 3, 11);
+        let Targets::Classes { labels: given, way } = &drawn.support_targets else { panic!() };
+        let renumbered = |class: &u32| u32::try_from(places.iter().position(|place| place == class).unwrap()).unwrap();
+        let targets = Targets::Classes { labels: given.iter().map(renumbered).collect(), way: *way };
+        let called: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let set = SupportSet::new(&drawn.support, &targets).unwrap();
+        let set = set.with_names(&learner.known(&called).unwrap()).unwrap();
+        let adapter = model.adapt(&set, &Recipe::default(), Phase::Serve).unwrap();
+        let outputs = model.predict(&adapter, &drawn.query, Phase::Serve).unwrap();
+        let by_place = |row: &[f32]| (0..4).map(|place| row[renumbered(&place) as usize]).collect::<Vec<_>>();
+        outputs.rows().flat_map(by_place).collect::<Vec<_>>()
+    };
+    let furthest =
+        |one: &[f32], other: &[f32]| one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+
+    let in_order = outputs(&["c0", "c1", "c2", "c3"]);
+    assert!(furthest(&in_order, &outputs(&["c3", "c1", "c0", "c2"])) < CLOSED_FORM);
+    // Class 3 is none of those that are known; all of what is known of another makes a difference.
+    assert!(furthest(&in_order, &outputs(&["c0", "c1", " c2", "c3"])) < CLOSED_FORM);
+    assert!(furthest(&in_order, &outputs(&["c00", "c1", "c2", "c3"])) > 100.0 * CLOSED_FORM);
 }
 
 #[test]
@@ -171,16 +209,15 @@ fn unlabelled_rows_show_where_a_class_is() {
 fn unlabelled_rows_that_are_stacked_and_padded_give_what_they_give_alone() {
     for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}] {
         let model = conv4(learner.clone());
-        let row = model.architecture.input.row_shape();
         let drawn = |shots: &[usize], unlabelled: usize, seed| {
             let rows = (unlabelled > 0).then(|| episode(256, shots, unlabelled, seed + 100).query);
             Episode { unlabelled: rows, ..episode(256, shots, 2, seed) }
         };
         let episodes = [drawn(&[1, 2], 3, 12), drawn(&[2, 1, 2], 0, 13), drawn(&[2, 2], 5, 14)];
-        let (supports, _) = batch::stack(&episodes, &row, Device::Cpu).unwrap();
+        let (supports, _) = batch::stack(&episodes, &model.architecture, Device::Cpu).unwrap();
         let stacked = model.learner.adapt(&model.net, &model.theta, &supports, None, Phase::Serve).unwrap().tensors;
         for (task, episode) in episodes.iter().enumerate() {
-            let (support, _) = batch::stack(std::slice::from_ref(episode), &row, Device::Cpu).unwrap();
+            let (support, _) = batch::stack(std::slice::from_ref(episode), &model.architecture, Device::Cpu).unwrap();
             let alone = model.learner.adapt(&model.net, &model.theta, &support, None, Phase::Serve).unwrap().tensors;
             let alone = alone.get("head.weight").unwrap().squeeze_dim(0);
             let own = stacked.get("head.weight").unwrap().select(0, task as i64).narrow(0, 0, alone.size()[0]);

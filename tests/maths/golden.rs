@@ -174,7 +174,7 @@ impl Case {
     }
 
     fn stacked(&self) -> (Support, Query) {
-        batch::stack(&self.episodes, &self.model.architecture.input.row_shape(), Device::Cpu).unwrap()
+        batch::stack(&self.episodes, &self.model.architecture, Device::Cpu).unwrap()
     }
 }
 
@@ -191,7 +191,10 @@ fn episode(task: &Value) -> Episode {
         query: rows("query"),
         query_targets: targets("query_labels"),
         unlabelled: None,
-        names: task.get("names").map(|_| Names { labels: Vec::new(), rows: rows("names") }),
+        names: (!task["names"].is_null() || !task["labels"].is_null()).then(|| Names {
+            labels: serde_json::from_value(task["labels"].clone()).unwrap_or_default(),
+            rows: task.get("names").map(|_| rows("names")),
+        }),
     }
 }
 

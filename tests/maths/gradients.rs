@@ -6,7 +6,7 @@ use imprint::nn::grad::{Graph, grad};
 use imprint::nn::{Params, bridge};
 use tch::{Device, Tensor};
 
-use crate::models::{episode, mlp};
+use crate::models::{episode, mlp, names};
 
 /// Half the distance between the two points: small enough to cross hardly a kink of a ReLU, large enough for 32-bit
 /// losses of about 1, whose rounding is 6e-8.
@@ -18,7 +18,7 @@ const TOLERANCE: f64 = 8e-3;
 const PROGRESS: f64 = 0.25;
 
 fn query_loss(model: &Model, theta: &Params, episode: &Episode) -> Tensor {
-    let (support, query) = batch::stack(std::slice::from_ref(episode), &[3], Device::Cpu).unwrap();
+    let (support, query) = batch::stack(std::slice::from_ref(episode), &model.architecture, Device::Cpu).unwrap();
     model.learner.lesson(&model.net, theta, &support, &query, PROGRESS).unwrap().loss
 }
 
@@ -89,7 +89,8 @@ fn the_first_order_outer_gradient_of_maml_is_another_one() {
 
 #[test]
 fn the_outer_gradients_of_closed_form_learners_match_finite_differences() {
-    for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}, LearnerConfig::KnownRidge { way: 3 }] {
+    for learner in [LearnerConfig::Protonet {}, LearnerConfig::R2d2 {}, LearnerConfig::KnownRidge { classes: names(2) }]
+    {
         for shots in [&[1, 2, 1][..], &[9, 4, 6]] {
             let worst = worst(&mlp(learner.clone(), Kind::Classification), &episode(3, shots, 4, 2));
             assert!(worst < TOLERANCE, "{} with {shots:?}: {worst}", learner.name());

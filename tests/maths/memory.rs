@@ -16,6 +16,8 @@ use imprint::meta::split::Split;
 use imprint::meta::{Model, Phase};
 use tch::Device;
 
+use crate::models::names;
+
 /// By how much a prediction may be too small.
 const UNDER: f64 = 1.1;
 
@@ -92,7 +94,7 @@ fn models() -> Vec<Model> {
         LearnerConfig::Experts { experts: 2, of: Box::new(LearnerConfig::R2d2 {}) },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
-        LearnerConfig::KnownRidge { way: 5 },
+        LearnerConfig::KnownRidge { classes: names(5) },
         LearnerConfig::Logistic { steps: 20 },
     ];
     let of_vectors = of_images.iter().filter(|learner| learner.experts() == 1).cloned();

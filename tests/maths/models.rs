@@ -3,6 +3,7 @@
 use imprint::domain::{
     BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Rows, Targets,
 };
+use imprint::meta::batch::Names;
 use imprint::meta::model::Architecture;
 use imprint::meta::{Episode, Model};
 use rand::{RngExt, SeedableRng};
@@ -31,7 +32,7 @@ pub fn learners() -> Vec<LearnerConfig> {
         LearnerConfig::Experts { experts: 3, of: Box::new(LearnerConfig::R2d2 {}) },
         LearnerConfig::Protonet {},
         LearnerConfig::R2d2 {},
-        LearnerConfig::KnownRidge { way: 3 },
+        LearnerConfig::KnownRidge { classes: names(2) },
         LearnerConfig::Logistic { steps: 20 },
     ];
     assert!(all.iter().all(listed));
@@ -56,6 +57,11 @@ fn listed(learner: &LearnerConfig) -> bool {
         // These order items, see `preference.rs`, and learn from sentences, see the tests of `meta::tagging`.
         LearnerConfig::PriorRidge {} | LearnerConfig::Tagger { .. } => false,
     }
+}
+
+/// What the first classes of an [`episode`] are called.
+pub fn names(count: usize) -> Vec<String> {
+    (0..count).map(|class| format!("c{class}")).collect()
 }
 
 /// A classifier of vectors.
@@ -95,5 +101,6 @@ pub fn episode(width: usize, shots: &[usize], queries: usize, seed: u64) -> Epis
     };
     let (support, support_targets) = draw(shots);
     let (query, query_targets) = draw(&vec![queries; shots.len()]);
-    Episode { support, support_targets, query, query_targets, unlabelled: None, names: None }
+    let names = Names { labels: names(shots.len()), rows: None };
+    Episode { support, support_targets, query, query_targets, unlabelled: None, names: Some(names) }
 }

@@ -149,10 +149,9 @@ fn leave_one_out_is_what_leaving_one_out_gives() {
 #[test]
 fn people_who_are_stacked_have_the_scores_that_they_have_alone() {
     let model = model();
-    let row = model.architecture.input.row_shape();
     let episodes =
         [episode(7, &[1.0], &[2.0]), episode(8, &[1.0, -1.0, 0.5], &[1.0; 3]), episode(9, &[0.5, 1.0], &[1.0, 4.0])];
-    let (supports, queries) = batch::stack(&episodes, &row, Device::Cpu).unwrap();
+    let (supports, queries) = batch::stack(&episodes, &model.architecture, Device::Cpu).unwrap();
     let stacked = model.learner.adapt(&model.net, &model.theta, &supports, None, Phase::Serve).unwrap();
     let (outputs, _) =
         learner::predict(&model.net, &model.theta, &stacked.tensors, &queries.x, None, Phase::Serve).unwrap();
@@ -167,12 +166,11 @@ fn people_who_are_stacked_have_the_scores_that_they_have_alone() {
 #[test]
 fn a_lesson_is_about_what_was_chosen_among_all_candidates() {
     let model = model();
-    let row = model.architecture.input.row_shape();
     let episode = episode(4, &[1.0, -1.0], &[1.0, 1.0]);
     let found = scores(&model, &set(&episode.support, &episode.support_targets), &episode.query);
     let sum: f32 = found.iter().map(|score| score.exp()).sum();
     let by_hand = -f32::midpoint((found[0].exp() / sum).ln(), (found[3].exp() / sum).ln());
-    let (support, query) = batch::stack(&[episode], &row, Device::Cpu).unwrap();
+    let (support, query) = batch::stack(&[episode], &model.architecture, Device::Cpu).unwrap();
 
     let lesson = model.learner.lesson(&model.net, &model.theta, &support, &query, 0.0).unwrap();
 

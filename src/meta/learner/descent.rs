@@ -24,8 +24,7 @@ pub enum Steps {
 /// # Errors
 /// [`TensorError::MissingParam`] if the learner takes no gradient steps on the whole network.
 pub fn descent(model: &Model, episode: &Episode, by: Steps, steps: u32) -> Result<Vec<f64>> {
-    let (support, query) =
-        batch::stack(std::slice::from_ref(episode), &model.architecture.input.row_shape(), model.device)?;
+    let (support, query) = batch::stack(std::slice::from_ref(episode), &model.architecture, model.device)?;
     let (net, theta) = (&model.net, &model.theta);
     let inner = Inner { net, theta, support: &support, phase: Phase::Serve, order: GradOrder::First };
     match by {

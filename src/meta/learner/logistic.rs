@@ -20,7 +20,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
-use super::{Adapted, Learner, Net, Phase, pad_classes};
+use super::{Adapted, Learner, Net, Phase, pad_classes, pad_scores};
 use crate::domain::Kind;
 use crate::meta::batch::{StackedTargets, Support};
 use crate::nn::ops::unit;
@@ -77,10 +77,7 @@ impl Learner for Logistic {
             all.push(outputs.f_constant_pad_nd([0, widest - way as i64, 0, longest - rows])?);
         }
         let outputs = Tensor::f_stack(&all, 0)?;
-        Ok(Some(match support.class_padding()? {
-            Some(padding) => outputs.f_add(&padding.f_unsqueeze(1)?)?,
-            None => outputs,
-        }))
+        Ok(Some(pad_scores(&outputs, support)?))
     }
 }
 

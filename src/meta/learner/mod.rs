@@ -199,6 +199,14 @@ fn pad_classes(bias: &Tensor, support: &Support) -> Result<Tensor> {
     })
 }
 
+/// Adds −∞ to scores `[T, B, N]` of classes that a task does not have.
+fn pad_scores(scores: &Tensor, support: &Support) -> Result<Tensor> {
+    Ok(match support.class_padding()? {
+        Some(padding) => scores.f_add(&padding.f_unsqueeze(1)?)?,
+        None => scores.shallow_clone(),
+    })
+}
+
 /// The one place where a learner's name becomes a learner; a reason, if it is none of rows.
 pub fn build(config: &LearnerConfig) -> Result<Box<dyn Learner>, String> {
     Ok(match *config {
@@ -229,7 +237,7 @@ pub fn build(config: &LearnerConfig) -> Result<Box<dyn Learner>, String> {
         LearnerConfig::Experts { experts, ref of } => Box::new(experts::Experts { experts, of: build(of)? }),
         LearnerConfig::Protonet {} => Box::new(protonet::Protonet),
         LearnerConfig::R2d2 {} => Box::new(r2d2::R2d2),
-        LearnerConfig::KnownRidge { way } => Box::new(known_ridge::KnownRidge { way }),
+        LearnerConfig::KnownRidge { ref classes } => Box::new(known_ridge::KnownRidge { classes: classes.len() }),
         LearnerConfig::Logistic { steps } => Box::new(logistic::Logistic { steps }),
         LearnerConfig::PriorRidge {} => Box::new(prior_ridge::PriorRidge),
         LearnerConfig::Tagger { .. } => return Err("a tagger learns from sentences, not from rows".to_owned()),

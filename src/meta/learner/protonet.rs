@@ -6,7 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
-use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes};
+use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes, pad_scores};
 use crate::domain::Kind;
 use crate::meta::batch::Support;
 use crate::nn::{Params, Result};
@@ -40,10 +40,7 @@ impl Learner for Protonet {
         let own = distances.f_mul(&factor)?.f_mul(&one_hot)?;
         let others = distances.f_mul(&one_hot.f_neg()?.f_add_scalar(1.0)?)?;
         let logits = own.f_add(&others)?.f_neg()?;
-        Ok(Some(match support.class_padding()? {
-            Some(padding) => logits.f_add(&padding.f_unsqueeze(1)?)?,
-            None => logits,
-        }))
+        Ok(Some(pad_scores(&logits, support)?))
     }
 }
 

@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes};
+use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes, pad_scores};
 use crate::domain::Kind;
 use crate::meta::batch::Support;
 use crate::meta::ridge;
@@ -50,10 +50,7 @@ impl Learner for R2d2 {
         let (x, y, lambda) = (with_ones(&features, &support.mask)?, support.one_hot()?, lambda(theta)?);
         let held_out = ridge::solve(&x, &y, &lambda)?.leave_one_out(&x, &y, &lambda)?; // [T, S, N]
         let outputs = scaled(&held_out, theta)?.f_add(theta.get("head.offset")?)?;
-        Ok(Some(match support.class_padding()? {
-            Some(padding) => outputs.f_add(&padding.f_unsqueeze(1)?)?,
-            None => outputs,
-        }))
+        Ok(Some(pad_scores(&outputs, support)?))
     }
 }
 

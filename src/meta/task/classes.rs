@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::EpisodeSpec;
 use crate::domain::{Rows, Targets};
 use crate::meta::Episode;
+use crate::meta::batch::Names;
 
 /// Whether there are enough classes, given how many images each has, for such episodes; a reason if not.
 pub(super) fn check(counts: impl Iterator<Item = usize> + Clone, spec: &EpisodeSpec) -> Result<(), String> {
@@ -26,10 +27,12 @@ pub(super) fn check(counts: impl Iterator<Item = usize> + Clone, spec: &EpisodeS
 /// One episode: classes without replacement, of each as many images as `spec` says without replacement.
 ///
 /// * `counts`: how many images each class has.
+/// * `names`: what each class is called, if that is told.
 /// * `ordered`: whether label n is always the nth class that was chosen; else each episode numbers its classes anew.
 /// * `row`: `width` pixels of a class and an image of it.
 pub(super) fn episode(
     counts: &[usize],
+    names: Option<&[&str]>,
     ordered: bool,
     width: usize,
     spec: &EpisodeSpec,
@@ -45,6 +48,8 @@ pub(super) fn episode(
     if ordered {
         chosen.sort_unstable();
     }
+    let called =
+        names.map(|names| Names { labels: chosen.iter().map(|&class| names[class].to_owned()).collect(), rows: None });
     for (label, class) in chosen.into_iter().enumerate() {
         let label = u32::try_from(label).expect("far fewer classes than 2^32");
         let images = index::sample(rng, counts[class], shot + spec.query + spec.unlabelled);
@@ -68,6 +73,6 @@ pub(super) fn episode(
         query: rows(query),
         query_targets: Targets::Classes { labels: query_labels, way },
         unlabelled: (!unlabelled.is_empty()).then(|| rows(unlabelled)),
-        names: None,
+        names: called,
     }
 }

@@ -91,7 +91,8 @@ impl TaskDistribution for Coloured {
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let classes = self.classes(split);
         let counts: Vec<usize> = classes.iter().map(|class| class.images.len()).collect();
-        classes::episode(&counts, false, 3 * self.side * self.side, spec, rng, |class, image, _| {
+        let names: Vec<&str> = classes.iter().map(|class| class.name.as_str()).collect();
+        classes::episode(&counts, Some(&names), false, 3 * self.side * self.side, spec, rng, |class, image, _| {
             classes[class].images[image].iter().map(|&byte| f32::from(byte) / 255.0).collect()
         })
     }

@@ -23,6 +23,8 @@ pub(super) struct Drawing {
     pub(super) side: usize,
     /// 4 if each right-angle rotation of a class is a class of its own, else 1.
     pub(super) rotations: usize,
+    /// Whether episodes tell what their classes are called.
+    pub(super) named: bool,
     /// Whether label n is always the nth class; else each episode numbers its classes anew.
     pub(super) ordered: bool,
     /// Random distortions.
@@ -43,5 +45,15 @@ pub(super) fn episode(glyphs: &[&Glyph], drawing: Drawing, spec: &EpisodeSpec, r
         let pixels = quarter_turns(&glyph.images[image], drawing.side, quarters);
         if drawing.augment.is_none() { pixels } else { drawing.augment.apply(&pixels, drawing.side, rng) }
     };
-    classes::episode(&counts, drawing.ordered, drawing.side * drawing.side, spec, rng, row)
+    let names: Vec<&str> =
+        glyphs.iter().flat_map(|glyph| iter::repeat_n(glyph.name.as_str(), drawing.rotations)).collect();
+    classes::episode(
+        &counts,
+        drawing.named.then_some(&names),
+        drawing.ordered,
+        drawing.side * drawing.side,
+        spec,
+        rng,
+        row,
+    )
 }

@@ -97,7 +97,7 @@ impl TaskDistribution for Mnist {
 
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let augment = if split == Split::Train { self.augment } else { Augment::default() };
-        let drawing = Drawing { side: self.side, rotations: 1, ordered: self.ordered, augment };
+        let drawing = Drawing { side: self.side, rotations: 1, named: true, ordered: self.ordered, augment };
         let glyphs: Vec<&Glyph> = self.glyphs(split).iter().collect();
         glyphs::episode(&glyphs, drawing, spec, rng)
     }
@@ -193,5 +193,20 @@ mod tests {
         let is_new = |pixel: f32| (pixel * 255.0).round() % 4.0 >= 2.0;
         assert!(alone.sample(Split::Test, &spec, &mut rng).support.iter().all(|row| is_new(row[0])));
         assert!(alone.sample(Split::Train, &spec, &mut rng).support.iter().all(|row| !is_new(row[0])));
+    }
+
+    #[test]
+    fn an_episode_says_what_its_classes_are_called() {
+        let folder = tempfile::tempdir().unwrap();
+        let [images, labels] = idx(folder.path(), 96);
+        let train = Files { images: &images, labels: &labels };
+        let tasks = Mnist::open(&train, None, &[], false, Augment::default()).unwrap();
+        let spec = EpisodeSpec { way: 3..=3, shot: 1..=1, query: 1, unlabelled: 0 };
+
+        for seed in 0..20 {
+            let episode = tasks.sample(Split::Train, &spec, &mut ChaCha8Rng::seed_from_u64(seed));
+            let class = |row: &[f32]| ((row[0] * 255.0).round() % 4.0).to_string();
+            assert_eq!(episode.names.unwrap().labels, episode.support.iter().map(class).collect::<Vec<_>>());
+        }
     }
 }

@@ -117,7 +117,8 @@ impl TaskDistribution for Omniglot {
 
     fn sample(&self, split: Split, spec: &EpisodeSpec, rng: &mut ChaCha8Rng) -> Episode {
         let augment = if split == Split::Train { self.augment } else { Augment::default() };
-        let drawing = Drawing { side: SIDE, rotations: self.classes_each(split), ordered: false, augment };
+        let drawing =
+            Drawing { side: SIDE, rotations: self.classes_each(split), named: false, ordered: false, augment };
         let glyphs: Vec<&Glyph> = self.glyphs(split).iter().collect();
         glyphs::episode(&glyphs, drawing, spec, rng)
     }

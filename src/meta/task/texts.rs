@@ -239,8 +239,10 @@ impl TaskDistribution for Texts {
         }
         let names = Names {
             labels: called.iter().map(|class| class.label.clone()).collect(),
-            rows: Rows::new(self.width, called.iter().flat_map(|class| class.name.iter().copied()).collect())
-                .expect("embeddings are finite"),
+            rows: Some(
+                Rows::new(self.width, called.iter().flat_map(|class| class.name.iter().copied()).collect())
+                    .expect("embeddings are finite"),
+            ),
         };
         let unlabelled = (!unlabelled.labels.is_empty()).then(|| unlabelled.rows(self.width));
         Episode {
