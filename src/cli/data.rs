@@ -6,13 +6,13 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
 use super::eval::split;
-use super::sources::SourceFlags;
+use super::sources::{SourceFlags, read_task};
 use super::{CliError, out};
 use crate::domain::{InputSchema, Rows, Targets};
 use crate::meta::eval;
 use crate::meta::task::inventory::{Finding, KNOWN, Known, KnownFile};
 use crate::meta::task::{Split, TaskDistribution};
-use crate::trainer::{EpisodeRange, TrainConfig, TrainError};
+use crate::trainer::{EpisodeRange, TrainError};
 
 /// Looks after data sets.
 #[derive(clap::Args, Debug)]
@@ -50,9 +50,9 @@ struct Check {
 /// their weights.
 #[derive(clap::Args, Debug)]
 struct Draw {
-    /// A training file, of which the task distribution is taken.
+    /// The task distribution: a training file, or a TOML file of what is under its `[task]`.
     #[arg(value_name = "FILE")]
-    config: PathBuf,
+    task: PathBuf,
 
     /// The file to write.
     #[arg(value_name = "OUT")]
@@ -164,8 +164,7 @@ struct Column {
 
 impl Draw {
     fn run(&self) -> Result<(), CliError> {
-        let config = TrainConfig::read(&self.config)?;
-        let tasks = self.sources.open(&config.task, None)?;
+        let tasks = self.sources.open(&read_task(&self.task)?, None)?;
         let ways = [self.way, self.way];
         let range = EpisodeRange { way: ways, shot: [self.shot, self.shot], query: self.query };
         range.check().map_err(CliError::Usage)?;

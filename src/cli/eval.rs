@@ -1,6 +1,6 @@
 //! `imprint eval`: measures a base model on episodes of classes or tasks that it never saw.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,13 +9,13 @@ use tch::Device;
 
 use super::curve::Curve;
 use super::estimates::Estimates;
-use super::sources::{SourceFlags, tuning_of};
+use super::sources::{SourceFlags, read_task, tuning_of};
 use super::tagging::TagEval;
 use super::{CliError, out, plot, served};
 use crate::domain::{BaseModel, Kind, Outputs, Precision, Recipe, Targets};
 use crate::meta::bundle::{self, Network};
 use crate::meta::eval::{self, Estimate};
-use crate::meta::task::{EpisodeSpec, Split, TaskConfig, TaskDistribution};
+use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Model, Phase, Tagger};
 use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
 
@@ -38,8 +38,8 @@ pub struct Eval {
     #[command(flatten)]
     sources: SourceFlags,
 
-    /// A task distribution to measure on in place of the base model's own: a TOML file of what is under `[task]` in a
-    /// training file.
+    /// A task distribution to measure on in place of the base model's own: a training file, or a TOML file of what is under
+    /// its `[task]`.
     #[arg(long, value_name = "FILE")]
     task: Option<PathBuf>,
 
@@ -411,10 +411,4 @@ pub fn figure_text(estimate: &Estimate, kind: Kind) -> String {
         }
         Kind::Regression => format!("{:.4} ± {:.4}", estimate.mean, estimate.ci95),
     }
-}
-
-fn read_task(path: &Path) -> Result<TaskConfig, CliError> {
-    let unreadable = |reason: String| CliError::Usage(format!("{}: {reason}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| unreadable(error.to_string()))
 }

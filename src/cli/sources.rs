@@ -57,6 +57,15 @@ impl SourceFlags {
     }
 }
 
+/// The task distribution of a training file, or of a file of what is under its `[task]`.
+pub fn read_task(path: &Path) -> Result<TaskConfig, CliError> {
+    let unreadable = |reason: String| CliError::Usage(format!("{}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(error.to_string()))?;
+    let mut table: toml::Table = toml::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    let task = table.remove("task").unwrap_or(toml::Value::Table(table));
+    task.try_into().map_err(|error: toml::de::Error| unreadable(error.to_string()))
+}
+
 /// What a base model adds to its encoder, from its bundle in `folder`.
 pub fn tuning_of(base: &BaseModel, folder: &Path) -> Result<Option<Tuning>, CliError> {
     match base.manifest.input.encoder() {
