@@ -69,8 +69,9 @@ impl Grid {
     }
 }
 
+/// The value at a place between pixels; 0 outside.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers within the image")]
-fn bilinear(image: &[f32], side: usize, x: f32, y: f32) -> f32 {
+pub(super) fn bilinear(image: &[f32], side: usize, x: f32, y: f32) -> f32 {
     let (left, top) = (x.floor(), y.floor());
     let (dx, dy) = (x - left, y - top);
     let at = |column: f32, row: f32| {

@@ -15,6 +15,7 @@ mod curves;
 mod fuzz;
 mod glyphs;
 mod idx;
+mod ink;
 pub mod inventory;
 mod mat;
 mod mixture;

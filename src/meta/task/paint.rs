@@ -1,58 +1,13 @@
 //! Random styles: what a grey shape may look like in colour.
 //!
-//! Everything is made up: grounds of colours, clouds and edges, ink over them or blended with them, neighbours that are cut
-//! off, blur, faint contrast, noise. No photograph is imitated; the aim is that features which survive all of these survive
+//! Everything is made up: grounds of colours, clouds and edges, ink over them or blended with them, thick or thin, large or
+//! small, with an edge of another colour, neighbours that are cut off, blur, faint contrast, noise. No photograph is imitated; the aim is that features which survive all of these survive
 //! a domain that was never seen.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-/// A square of ink, 0..1, with a margin.
-pub(super) struct Canvas {
-    side: usize,
-    ink: Vec<f32>,
-}
-
-impl Canvas {
-    /// `ink` of `inner`×`inner` in the middle of `side`×`side`.
-    pub(super) fn framed(ink: &[f32], inner: usize, side: usize) -> Self {
-        let margin = (side - inner) / 2;
-        let mut framed = vec![0.0; side * side];
-        for (row, pixels) in ink.chunks_exact(inner).enumerate() {
-            let start = (row + margin) * side + margin;
-            framed[start..start + inner].copy_from_slice(pixels);
-        }
-        Self { side, ink: framed }
-    }
-
-    /// Pixels of a side.
-    pub(super) fn side(&self) -> usize {
-        self.side
-    }
-
-    /// `[3, H, W]`, of what `pixel` says for channel, row, column and ink.
-    pub(super) fn per_channel(&self, pixel: impl Fn(usize, usize, usize, f32) -> f32) -> Vec<f32> {
-        let side = self.side;
-        let each = |channel| {
-            let pixel = &pixel;
-            self.ink.iter().enumerate().map(move |(at, &ink)| pixel(channel, at / side, at % side, ink))
-        };
-        (0..3).flat_map(each).collect()
-    }
-
-    /// The ink itself, in all three channels.
-    pub(super) fn grey(&self) -> Vec<f32> {
-        self.per_channel(|_, _, _, ink| ink)
-    }
-
-    /// Ink at a place that may be outside.
-    fn at(&self, row: isize, column: isize) -> f32 {
-        match (usize::try_from(row), usize::try_from(column)) {
-            (Ok(row), Ok(column)) if row < self.side && column < self.side => self.ink[row * self.side + column],
-            _ => 0.0,
-        }
-    }
-}
+use super::ink::Canvas;
 
 /// How an episode's images look. What is drawn per image, such as the ground, is drawn when it is painted.
 pub(super) struct Style {
@@ -63,14 +18,22 @@ pub(super) struct Style {
     ground: Ground,
     /// How far the ground departs from its mean colour.
     depth: f32,
-    /// Share of images with a cut-off neighbour.
+    /// How much wider and higher than it is written.
+    zoom: [f32; 2],
+    /// How much thicker strokes are, see [`Canvas::weighed`].
+    weight: f32,
+    /// Whether ink has an edge of another colour.
+    edged: bool,
+    /// Share of images with a cut-off neighbour, on each side.
     neighbours: f64,
-    /// Whether 3×3 means are taken.
-    blurred: bool,
+    /// How often 3×3 means are taken.
+    blurs: usize,
     /// Darkest and lightest value.
     range: (f32, f32),
     /// Largest noise, each way.
     noise: f32,
+    /// How far colours depart from greys, 0..1.
+    tint: f32,
     colours: Colours,
 }
 
@@ -78,6 +41,7 @@ pub(super) struct Style {
 struct Colours {
     ground: [f32; 3],
     ink: [f32; 3],
+    edge: [f32; 3],
 }
 
 #[derive(Clone, Copy)]
@@ -94,14 +58,17 @@ enum Ground {
 }
 
 impl Colours {
-    /// Two colours that can be told apart.
-    fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let mut colour = || [0; 3].map(|_: i32| rng.random_range(0.0..=1.0f32));
+    /// Colours of ground and ink that can be told apart.
+    fn draw(tint: f32, rng: &mut ChaCha8Rng) -> Self {
+        let mut colour = || {
+            let grey = rng.random_range(0.0..=1.0f32);
+            [0; 3].map(|_: i32| grey + tint * (rng.random_range(0.0..=1.0) - grey))
+        };
         loop {
-            let (ground, ink) = (colour(), colour());
+            let (ground, ink, edge) = (colour(), colour(), colour());
             let apart: f32 = ground.iter().zip(&ink).map(|(one, other)| (one - other).abs()).sum();
             if apart > 0.75 {
-                return Self { ground, ink };
+                return Self { ground, ink, edge };
             }
         }
     }
@@ -147,37 +114,53 @@ impl Ground {
 
 impl Style {
     pub(super) fn draw(rng: &mut ChaCha8Rng) -> Self {
-        let dark = rng.random_range(0.0..=0.4);
-        let light = rng.random_range(0.6..=1.0);
+        let dark = rng.random_range(0.0..=0.6);
+        let light = dark + rng.random_range(0.25f32..=1.0) * (1.0 - dark);
+        let tint = if rng.random_bool(0.5) { 0.15 } else { 1.0 };
+        let as_written = rng.random_bool(0.3);
         Self {
             blended: rng.random_bool(0.5),
             motley: rng.random_bool(0.5),
             ground: Ground::draw(rng),
             depth: rng.random_range(0.1..=1.0),
-            neighbours: if rng.random_bool(0.3) { 0.7 } else { 0.0 },
-            blurred: rng.random_bool(0.3),
+            zoom: if as_written { [1.0; 2] } else { [rng.random_range(0.8..=1.4), rng.random_range(0.9..=1.45)] },
+            weight: if as_written { 0.0 } else { rng.random_range(-0.4..=1.0) },
+            edged: rng.random_bool(0.15),
+            neighbours: if rng.random_bool(0.4) { rng.random_range(0.3..=0.8) } else { 0.0 },
+            blurs: if rng.random_bool(0.5) { 0 } else { rng.random_range(1..=3) },
             range: if rng.random_bool(0.5) { (0.0, 1.0) } else { (dark, light) },
             noise: if rng.random_bool(0.5) { rng.random_range(0.0..=0.15) } else { 0.0 },
-            colours: Colours::draw(rng),
+            tint,
+            colours: Colours::draw(tint, rng),
         }
     }
 
-    /// `[3, H, W]`, 0..1: `ink` in this style, with a piece of `other` at its side if the style has neighbours.
-    pub(super) fn paint(&self, ink: &Canvas, other: &Canvas, rng: &mut ChaCha8Rng) -> Vec<f32> {
-        let side = ink.side;
-        let colours = if self.motley { Colours::draw(rng) } else { self.colours };
+    /// `[3, H, W]`, 0..1: `ink` in this style, with pieces of `others` at its sides if the style has neighbours.
+    pub(super) fn paint(&self, ink: &Canvas, others: [&Canvas; 2], rng: &mut ChaCha8Rng) -> Vec<f32> {
+        let side = ink.side();
+        let colours = if self.motley { Colours::draw(self.tint, rng) } else { self.colours };
         let ground = self.ground.paint(side, rng);
-        let away = (side * 5 / 8).cast_signed();
-        let shift = if rng.random_bool(0.5) { away } else { -away };
-        let shift = rng.random_bool(self.neighbours).then_some(shift);
+        let [across, down] = self.zoom.map(|zoom| zoom * rng.random_range(0.93..=1.07));
+        let drawn = |ink: &Canvas| ink.zoomed(across, down).weighed(self.weight);
+        let mut ink = drawn(ink);
+        for (other, side) in others.into_iter().zip([-1.0, 1.0]) {
+            if rng.random_bool(self.neighbours) {
+                ink = ink.beside(&drawn(other), side * across.max(1.0) * rng.random_range(0.45..=0.7));
+            }
+        }
+        let edge = self.edged.then(|| ink.weighed(1.0));
         let mut image = ink.per_channel(|channel, row, column, ink| {
-            let beside = |shift| other.at(row.cast_signed(), column.cast_signed() - shift);
-            let ink = shift.map_or(ink, |shift| ink.max(beside(shift)));
-            let depth = self.depth * ground[(channel * side + row) * side + column];
+            let place = row * side + column;
+            let depth = self.depth * ground[channel * side * side + place];
             let ground = (colours.ground[channel] + depth).clamp(0.0, 1.0);
-            if self.blended { (ground - ink).abs() } else { ground + ink * (colours.ink[channel] - ground) }
+            if self.blended {
+                return (ground - ink).abs();
+            }
+            let edge = edge.as_ref().map_or(0.0, |edge| edge.ink()[place]);
+            let ground = ground + edge * (colours.edge[channel] - ground);
+            ground + ink * (colours.ink[channel] - ground)
         });
-        if self.blurred {
+        for _ in 0..self.blurs {
             image = image.chunks_exact(side * side).flat_map(|plane| means(plane, side)).collect();
         }
         let (dark, light) = self.range;
@@ -253,22 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn a_margin_frames_the_ink() {
-        let canvas = cross();
-
-        assert_eq!(canvas.side(), 12);
-        assert_eq!(canvas.at(6, 2), 1.0);
-        assert_eq!((canvas.at(6, 1), canvas.at(-1, 6), canvas.at(6, 12)), (0.0, 0.0, 0.0));
-        assert_eq!(canvas.grey().iter().sum::<f32>(), 3.0 * 15.0);
-    }
-
-    #[test]
     fn every_style_stays_in_range_and_is_a_function_of_the_generator() {
         for seed in 0..200 {
             let paint = || {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed);
                 let style = Style::draw(&mut rng);
-                style.paint(&cross(), &cross(), &mut rng)
+                style.paint(&cross(), [&cross(), &cross()], &mut rng)
             };
             let painted = paint();
             assert_eq!(painted.len(), 3 * 144);

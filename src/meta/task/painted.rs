@@ -1,7 +1,7 @@
 //! Grey images as coloured ones, so that the same shapes come in ever new domains.
 //!
-//! Each episode to train on or to validate on has one [`Style`], drawn at random: an inner loop sees a domain that it
-//! never saw, with the classes that it knows. The test split can be blended over photographs instead, as MNIST-M is
+//! Each episode to train on or to validate on has one [`Style`], drawn at random, or one for each image: an inner loop sees
+//! a domain that it never saw, with the classes that it knows. The test split can be blended over photographs instead, as MNIST-M is
 //! (Ganin et al. 2016, arXiv:1505.07818, §5.2.3): a domain that no style imitates on purpose.
 
 use std::collections::BTreeMap;
@@ -10,11 +10,15 @@ use std::path::Path;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::paint::{Canvas, Style};
+use super::ink::Canvas;
+use super::paint::Style;
 use super::photographs::Photographs;
 use super::{EpisodeSpec, Split, TaskDistribution, TaskError};
 use crate::domain::{InputSchema, Kind, Polarity, Rows};
 use crate::meta::Episode;
+
+/// Share of episodes whose images have nothing in common but their classes, as pictures from many places.
+const MIXED: f64 = 0.25;
 
 pub(super) struct Painted {
     of: Box<dyn TaskDistribution>,
@@ -45,19 +49,20 @@ impl Painted {
         Ok(Self { of, inner, side, photographs, plain, checksums })
     }
 
-    /// Every row of an episode through `paint`, which is given the ink and that of another row.
+    /// Every row of an episode through `paint`, which is given the ink and that of two other rows.
     fn painted(
         &self,
         episode: Episode,
-        mut paint: impl FnMut(&Canvas, &Canvas) -> Vec<f32>,
+        mut paint: impl FnMut(&Canvas, [&Canvas; 2]) -> Vec<f32>,
         rng: &mut ChaCha8Rng,
     ) -> Episode {
         let parts = [&episode.support, &episode.query].into_iter().chain(&episode.unlabelled);
         let rows: Vec<&[f32]> = parts.flat_map(Rows::iter).collect();
         let canvases: Vec<Canvas> = rows.iter().map(|ink| Canvas::framed(ink, self.inner, self.side)).collect();
         let mut painted = canvases.iter().map(|ink| {
-            let other = &canvases[rng.random_range(0..canvases.len())];
-            paint(ink, other)
+            let mut other = || &canvases[rng.random_range(0..canvases.len())];
+            let others = [other(), other()];
+            paint(ink, others)
         });
         let width = 3 * self.side * self.side;
         let mut take = |count: usize| {
@@ -83,8 +88,12 @@ impl TaskDistribution for Painted {
             (Some(photographs), Split::Test) => self.painted(episode, |ink, _| photographs.blended(ink, &mut own), rng),
             _ if self.plain => self.painted(episode, |ink, _| ink.grey(), rng),
             _ => {
-                let style = Style::draw(&mut own);
-                self.painted(episode, |ink, other| style.paint(ink, other, &mut own), rng)
+                let common = (!own.random_bool(MIXED)).then(|| Style::draw(&mut own));
+                let paint = |ink: &Canvas, others: [&Canvas; 2]| match &common {
+                    Some(style) => style.paint(ink, others, &mut own),
+                    None => Style::draw(&mut own).paint(ink, others, &mut own),
+                };
+                self.painted(episode, paint, rng)
             }
         }
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
-use super::paint::Canvas;
+use super::ink::Canvas;
 use super::{TaskError, zipped};
 use crate::domain::{Input, InputSchema, PixelLimits, Polarity};
 
