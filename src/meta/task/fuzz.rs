@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-use super::{idx, mat, zipped};
+use super::{idx, mat, tables, zipped};
 use crate::fuzz::hammer;
 use crate::meta::tagging::conll;
 
@@ -36,6 +36,13 @@ fn mat_files() {
             assert_eq!(array.sizes.iter().product::<usize>(), array.bytes.len());
         }
     });
+}
+
+#[test]
+fn tables_of_numbers() {
+    let samples: [&[u8]; 2] = [b"a,target,b\n1,x,-2e3\n4,\"y\",.5\n", b"target\ta\n0\t1\n1\t2\n"];
+
+    hammer("tables", &samples, tables::stands);
 }
 
 #[test]

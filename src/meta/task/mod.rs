@@ -25,6 +25,7 @@ mod paint;
 mod painted;
 mod photographs;
 mod preferences;
+mod tables;
 mod tastes;
 mod texts;
 mod zipped;
@@ -47,6 +48,7 @@ pub use affine::Augment;
 pub use curves::Waves;
 pub use omniglot::Characters;
 pub use preferences::{ItemTable, SignalTable};
+pub use tables::TableFiles;
 pub use texts::TextTable;
 
 /// A part of the classes or tasks. Parts share none.
@@ -260,6 +262,15 @@ pub enum TaskConfig {
         /// Where the texts are.
         tables: Vec<TextTable>,
     },
+    /// Tables of numbers, of which one column is the class.
+    Tables {
+        /// The column.
+        target: String,
+        /// Numbers of an input: columns beyond as many are left out at random, fewer are filled up with zeros.
+        width: usize,
+        /// The tables of each split.
+        files: TableFiles,
+    },
     /// People and what they chose.
     Preferences {
         /// Name of the encoder's folder.
@@ -383,6 +394,7 @@ pub fn open(config: &TaskConfig, sources: &Sources<'_>) -> Result<Box<dyn TaskDi
         TaskConfig::Texts { encoder, max_chars, names, tuning, tables } => {
             Ok(Box::new(texts::Texts::open(encoder, *max_chars, *names, tuning.as_ref(), tables, sources)?))
         }
+        TaskConfig::Tables { target, width, files } => Ok(Box::new(tables::Tables::open(files, target, *width, data)?)),
         TaskConfig::Preferences { encoder, max_chars, features, tenths, turned, fewest, items, signals } => {
             let (max_chars, features, fewest) = (*max_chars, *features, *fewest);
             let items = preferences::ItemTexts { encoder, max_chars, features, table: items, fewest };
