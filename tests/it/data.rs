@@ -11,16 +11,20 @@ use crate::training::{folder, imprint, said};
 fn what_is_drawn_into_a_file_is_what_is_measured_on() {
     let folder = folder();
     let folder = folder.path();
-    let draw = |out: &str, seed: &str| {
+    let training: toml::Table = fs::read_to_string(folder.join("strokes.toml")).unwrap().parse().unwrap();
+    fs::write(folder.join("task.toml"), toml::to_string(&training["task"]).unwrap()).unwrap();
+    let draw_from = |file: &str, out: &str, seed: &str| {
         let sizes = ["--way", "3", "--shot", "2", "--query", "1", "--episodes", "4", "--seed", seed];
-        let drawn = imprint(folder, &["data", "draw", "strokes.toml", out]).args(sizes).output().unwrap();
+        let drawn = imprint(folder, &["data", "draw", file, out]).args(sizes).output().unwrap();
         assert!(drawn.status.success(), "{}", said(&drawn));
         fs::read(folder.join(out)).unwrap()
     };
+    let draw = |out: &str, seed: &str| draw_from("strokes.toml", out, seed);
 
     let (one, same, other) = (draw("one", "5"), draw("same", "5"), draw("other", "6"));
 
     assert_eq!(one, same);
+    assert_eq!(one, draw_from("task.toml", "alone", "5"));
     assert_ne!(one, other);
     let file = safetensors::SafeTensors::deserialize(&one).unwrap();
     let shape = |name: &str| file.tensor(name).unwrap().shape().to_vec();
