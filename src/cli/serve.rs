@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{info, warn};
 
 use super::{CliError, out};
@@ -75,6 +75,8 @@ impl Serve {
         let listener =
             TcpListener::bind(self.http.listen).await.map_err(|error| CliError::Listen(self.http.listen, error))?;
         let address = listener.local_addr().map_err(|error| CliError::Listen(self.http.listen, error))?;
+        // Until here a signal ends the process as it ends any other: nothing is held yet.
+        let mut signals = StopSignals::listen().map_err(CliError::Serve)?;
         let runners = Runners::start(&service);
         tokio::spawn(keep(metrics.clone()));
         let relay = (self.role != Role::Api).then(|| Relay::start(&service, courier));
@@ -109,10 +111,10 @@ impl Serve {
                 service.leave();
                 return Err(CliError::Hangs);
             }
-            () = stop_signal() => info!("stopping"),
+            () = signals.next() => info!("stopping"),
         }
-        tokio::spawn(async {
-            stop_signal().await;
+        tokio::spawn(async move {
+            signals.next().await;
             warn!("a second signal: exiting at once");
             std::process::exit(1);
         });
@@ -156,14 +158,40 @@ fn read_token(path: &Path) -> Result<String, CliError> {
     if text.trim().len() < 16 { Err(failed("a token has at least 16 characters".to_owned())) } else { Ok(text) }
 }
 
-/// Waits for SIGTERM or SIGINT.
-async fn stop_signal() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// SIGTERM and SIGINT, heard from when this is made: one that comes while nobody waits for it is there for the next wait.
+struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        // Neither stream ever ends.
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_that_nobody_waits_for_yet_is_heard() {
+        let mut signals = StopSignals::listen().expect("signals can be heard");
+        for _ in 0..2 {
+            let kill = format!("kill -TERM {}", std::process::id());
+            assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell").success());
+
+            tokio::time::timeout(Duration::from_secs(10), signals.next()).await.expect("it was sent");
+        }
     }
 }
