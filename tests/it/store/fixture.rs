@@ -220,6 +220,11 @@ impl Fixture {
     }
 }
 
+/// How many random lives a model is compared over.
+pub fn cases() -> usize {
+    std::env::var("IMPRINT_CASES").map_or(12, |cases| cases.parse().unwrap())
+}
+
 pub const fn first<Id>(limit: usize) -> Page<Id> {
     Page { after: None, limit }
 }

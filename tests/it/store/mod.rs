@@ -91,6 +91,7 @@ stories! {
         a_job_for_no_task_is_not_queued,
         a_lost_job_is_claimed_again_and_its_old_attempt_fenced_out,
         a_job_that_loses_every_worker_fails,
+        what_was_lost_with_its_worker_twice_is_tried_alone,
         a_retried_job_waits_again_until_its_attempts_are_spent,
         a_jobs_events_are_numbered_and_fenced_like_everything_else,
         a_failed_job_says_why,
@@ -159,5 +160,6 @@ stories! {
         what_was_written_is_there_after_reopening,
         a_second_migration_changes_nothing;
     cancellation:
-        a_caller_that_goes_away_leaves_no_transaction_open;
+        a_caller_that_goes_away_leaves_no_transaction_open,
+        a_write_whose_caller_goes_away_happens_whole_or_not_at_all;
 }

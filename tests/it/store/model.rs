@@ -1,5 +1,5 @@
 //! Random lives of two tenants, against a model in memory: the store says what the model says, after every step and to
-//! each tenant of its own things only.
+//! each tenant of its own things only. `IMPRINT_CASES` sets how many are drawn.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::Fixture;
-use super::fixture::{MANY, first};
+use super::fixture::{MANY, cases, first};
 
 const MAX_SUPPORT: usize = 3;
 
@@ -70,9 +70,8 @@ fn steps() -> impl Strategy<Value = Vec<(bool, Step)>> {
 }
 
 pub async fn random_lives_of_two_tenants_agree_with_a_model(fixture: &Fixture) {
-    const CASES: usize = 12;
     let mut runner = TestRunner::deterministic();
-    for case in 0..CASES {
+    for case in 0..cases() {
         let lives = steps().new_tree(&mut runner).unwrap().current();
         let tenants = [fixture.tenant(&format!("a{case}")).await, fixture.tenant(&format!("b{case}")).await];
         let (mut model, mut tasks) = (Model::new(), Vec::new());
