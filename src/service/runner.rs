@@ -28,10 +28,14 @@ pub(super) const ENGINE_RETRY: Duration = Duration::from_millis(500);
 const SENTENCES: usize = 1_000;
 
 /// Signs of life in the time of one lease: five may be lost.
-pub(super) const BEATS_A_LEASE: u32 = 6;
+const BEATS_A_LEASE: u32 = 6;
 
 /// Time until a store that did not take an attempt's end is told again.
 const TELL_AGAIN: Duration = Duration::from_millis(500);
+
+/// How long it is told. A server that is asleep in the middle of a transaction holds its rows for ten seconds, after which
+/// Postgres ends it.
+const TELL_FOR: Duration = Duration::from_mins(1);
 
 /// Shortest time between two hints to other processes: a flood of jobs is one hint.
 const HINT_PAUSE: Duration = Duration::from_millis(100);
@@ -204,9 +208,9 @@ impl Service {
         self.announce();
     }
 
-    /// Tells the store how an attempt ended. What was computed is not thrown away because the store is away or busy for a
-    /// moment: it is told again for as long as the lease could be renewed, at least for two of them. Once is enough, since
-    /// the attempt is the fence.
+    /// Tells the store how an attempt ended. What was computed is not thrown away, and the attempt is not held against the
+    /// job, because the store is away or busy for a moment: it is told again, and the lease is renewed meanwhile. Once is
+    /// enough, since the attempt is the fence.
     async fn tell_end(
         &self,
         claim: &Claim,
@@ -214,7 +218,7 @@ impl Service {
         lease: Duration,
     ) -> Result<Option<Adaptation>, StoreError> {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
-        let given_up = Instant::now() + 2 * lease;
+        let given_up = Instant::now() + TELL_FOR;
         loop {
             let told = self.store.complete_adaptation(claim.tenant, id, attempt, completion.clone());
             match self.renewing(claim, lease, told).await {
@@ -355,7 +359,7 @@ impl Service {
 }
 
 /// When to give signs of life.
-fn beats(lease: Duration) -> Interval {
+pub(super) fn beats(lease: Duration) -> Interval {
     let rest = (lease / BEATS_A_LEASE).max(Duration::from_millis(100));
     let mut beat = interval_at(Instant::now() + rest, rest);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use imprint::config::ServiceConfig;
 use serde_json::json;
+use sqlx::{AnyConnection, Connection, Executor};
 
 use super::app::{Answer, Settings, TestApp};
 use super::samples::task;
@@ -112,6 +113,30 @@ async fn adaptations_that_are_under_way_while_the_database_hangs_end_soon_afterw
         let ended = app.ended(&job).await;
         assert_eq!(ended["status"], "succeeded", "{ended}");
     }
+    drop(app);
+    database.drop().await;
+}
+
+/// A server that is asleep in the middle of a transaction holds its rows until Postgres ends it, ten seconds later. That is
+/// longer than three short leases: a job must not lose its attempts by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_waits_for_a_row_of_a_server_that_sleeps_is_told_when_it_may_be() {
+    let Some(database) = Database::create().await else { return };
+    let service = ServiceConfig { lease_s: 1, ..Settings::idle().service };
+    let app = TestApp::with(on(database.url.clone(), database.owner_url.clone(), service)).await;
+    let task = app.task().await;
+    let job = app.post(&format!("{task}/adaptations"), json!({})).await.header("location").to_owned();
+    let mut asleep = AnyConnection::connect(&database.owner_url).await.unwrap();
+    asleep.execute("BEGIN; SELECT id FROM tasks FOR UPDATE").await.unwrap();
+
+    let _runners = app.runners(1);
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let waiting = app.get(&job).await.ok(200);
+    asleep.execute("ROLLBACK").await.unwrap();
+
+    assert_eq!(waiting["status"], "running", "{waiting}");
+    let ended = app.ended(&job).await;
+    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("succeeded"), &json!(1)), "{ended}");
     drop(app);
     database.drop().await;
 }
