@@ -6,13 +6,13 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep};
+use tokio::time::{Instant, sleep};
 use tracing::{Instrument, info, info_span, warn};
 
 use super::answering::Answers;
 use super::bulk::{BulkAnswer, BulkLine, unreadable};
 use super::predictions::put_replies;
-use super::runner::{BEATS_A_LEASE, ENGINE_RETRY, verdict};
+use super::runner::{ENGINE_RETRY, beats, verdict};
 use super::{AnswerStyle, Result, Service, ServiceError};
 use crate::domain::{BulkItem, BulkPiece, Input, Invalid, Refusal};
 use crate::engine::{Origin, Urgency};
@@ -88,9 +88,7 @@ impl Service {
         let Some(piece) = self.store.next_bulk_piece(claim.tenant, claim.bulk.id).await? else {
             return Ok(Step::Over);
         };
-        let rest = (lease / BEATS_A_LEASE).max(Duration::from_millis(100));
-        let mut beat = interval_at(Instant::now() + rest, rest);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut beat = beats(lease);
         let work = self.answer(claim, &piece);
         tokio::pin!(work);
         let answers = loop {

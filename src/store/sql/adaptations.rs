@@ -2,10 +2,11 @@
 
 use sqlx::any::AnyRow;
 
+use super::line::ADAPTATIONS;
 use super::page::Bounds;
 use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
-use super::{outbox, queue, tasks};
+use super::{outbox, tasks};
 use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Promotion, TaskId, TenantId};
 use crate::faults::{self, Site};
 use crate::store::{Page, StoreError};
@@ -24,7 +25,7 @@ pub(super) async fn submit(
     .bind(number(max_queued))
     .fetch_one(&mut *all)
     .await?;
-    let place = queue::next_place(&mut all, tenant).await?;
+    let place = ADAPTATIONS.next_place(&mut all, tenant).await?;
     let mut tx = all.enter(tenant).await?;
     if tasks::find_locked(&mut tx, adaptation.task).await?.is_none() {
         return Ok(false);

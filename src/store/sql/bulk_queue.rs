@@ -1,13 +1,12 @@
 //! Bulk predictions, as workers see them: claim, answer piece by piece, end a turn.
 //!
-//! The attempt is the fence, as in [`queue`](super::queue). A turn that ends with pieces left gives the job a new place
-//! behind those of other tenants.
+//! What they share with adaptations is in [`line`](super::line). A turn that ends with pieces left gives the job a new place behind those of
+//! other tenants.
 
 use std::time::Duration;
 
-use sqlx::AssertSqlSafe;
-
 use super::bulks::{bulk, check_bytes, piece};
+use super::line::{BULKS, Claimed, Job};
 use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
 use crate::domain::{Bulk, BulkId, BulkPiece, BulkStatus, Failure, TenantId, Timestamp};
@@ -18,7 +17,7 @@ use crate::store::bulk::{BulkAnswers, BulkClaim, BulkEnd, BulkLimits};
 const MAX_STRIKES: i64 = 3;
 
 pub(super) async fn submit(mut tx: SystemTx<'_>, tenant: TenantId, id: BulkId) -> Result<Option<Bulk>, StoreError> {
-    let place = next_place(&mut tx, tenant).await?;
+    let place = BULKS.next_place(&mut tx, tenant).await?;
     sqlx::query(
         "UPDATE bulks SET status = 'queued', place = $3, expires_at = NULL \
          WHERE tenant_id = $1 AND id = $2 AND status = 'receiving'",
@@ -40,18 +39,6 @@ async fn find(tx: &mut SystemTx<'_>, tenant: TenantId, id: BulkId) -> Result<Opt
     row.map(|row| bulk(&row)).transpose()
 }
 
-/// After the tenant's own last one that waits, and after what was claimed last.
-async fn next_place(tx: &mut SystemTx<'_>, tenant: TenantId) -> Result<i64, StoreError> {
-    let (own, now): (i64, i64) = sqlx::query_as(
-        "SELECT COALESCE((SELECT MAX(place) FROM bulks WHERE tenant_id = $1 AND status = 'queued'), 0), \
-         COALESCE((SELECT MAX(bulk_turn) FROM tenants), 0)",
-    )
-    .bind(tenant.to_string())
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(own.max(now) + 1)
-}
-
 pub(super) async fn claim(
     mut tx: SystemTx<'_>,
     worker: &str,
@@ -59,74 +46,23 @@ pub(super) async fn claim(
     keep: Duration,
 ) -> Result<Option<BulkClaim>, StoreError> {
     let now = tx.dialect().now(&mut tx).await?;
-    while let Some(next) = next(&mut tx, now).await? {
-        if next.strikes >= MAX_STRIKES {
-            let failure = Failure {
-                code: "lease_expired".to_owned(),
-                detail: format!("a piece of it was lost {MAX_STRIKES} times with whoever answered it"),
-            };
-            finish(&mut tx, &next, BulkStatus::Failed, Some(&failure), now, keep).await?;
-            continue;
-        }
-        sqlx::query(
-            "UPDATE bulks SET status = 'running', attempt = attempt + 1, strikes = strikes + 1, worker = $3, \
-             lease_until = $4, started_at = COALESCE(started_at, $5) WHERE tenant_id = $1 AND id = $2",
-        )
-        .bind(next.tenant.to_string())
-        .bind(next.id.to_string())
-        .bind(worker)
-        .bind(now.millis().saturating_add(number(lease.as_millis())))
-        .bind(now.millis())
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query("UPDATE tenants SET bulk_turn = $2 WHERE id = $1 AND bulk_turn < $2")
-            .bind(next.tenant.to_string())
-            .bind(next.place)
-            .execute(&mut *tx)
-            .await?;
-        let claimed = find(&mut tx, next.tenant, next.id).await?;
-        return Ok(claimed.map(|bulk| BulkClaim { tenant: next.tenant, bulk, attempt: next.attempt + 1 }));
+    let Claimed { job, spent } = BULKS.claim(&mut tx, worker, lease, now).await?;
+    for lost in spent {
+        let failure = Failure {
+            code: "lease_expired".to_owned(),
+            detail: format!("a piece of it was lost {MAX_STRIKES} times with whoever answered it"),
+        };
+        finish(&mut tx, &lost, BulkStatus::Failed, Some(&failure), now, keep).await?;
     }
-    Ok(None)
-}
-
-/// One that may be taken.
-struct Next {
-    tenant: TenantId,
-    id: BulkId,
-    attempt: u32,
-    place: i64,
-    strikes: i64,
-}
-
-/// One whose worker was lost, or the one whose turn it is.
-async fn next(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<Next>, StoreError> {
-    const COLUMNS: &str = "a.tenant_id, a.id, a.attempt, a.place, a.strikes";
-    let lock = tx.dialect().lock_free_job;
-    for condition in [
-        "a.status = 'running' AND a.lease_until < $1 ORDER BY a.lease_until",
-        "a.status = 'queued' AND a.not_before <= $1 ORDER BY a.place, a.created_at, a.id",
-    ] {
-        let statement = format!("SELECT {COLUMNS} FROM bulks AS a WHERE {condition} LIMIT 1{lock}");
-        let row = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_optional(&mut **tx).await?;
-        if let Some(row) = row {
-            let fields = Fields { table: "bulks", row: &row };
-            return Ok(Some(Next {
-                tenant: fields.parse("tenant_id")?,
-                id: fields.parse("id")?,
-                attempt: fields.number("attempt")?,
-                place: fields.get("place")?,
-                strikes: fields.get("strikes")?,
-            }));
-        }
-    }
-    Ok(None)
+    let Some(job) = job else { return Ok(None) };
+    let bulk = find(&mut tx, job.tenant, job.id).await?;
+    Ok(bulk.map(|bulk| BulkClaim { tenant: job.tenant, bulk, attempt: job.attempt }))
 }
 
 /// Ends one for good, if this attempt is still its last.
 async fn finish(
     tx: &mut SystemTx<'_>,
-    held: &Next,
+    held: &Job<BulkId>,
     status: BulkStatus,
     failure: Option<&Failure>,
     now: Timestamp,
@@ -160,27 +96,6 @@ pub(super) async fn next_piece(tx: &mut TenantTx<'_>, id: BulkId) -> Result<Opti
     row.map(|row| piece(&row)).transpose()
 }
 
-pub(super) async fn renew(
-    tx: &mut TenantTx<'_>,
-    id: BulkId,
-    attempt: u32,
-    lease: Duration,
-) -> Result<bool, StoreError> {
-    let statement = format!(
-        "UPDATE bulks SET lease_until = {} + $4 \
-         WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
-        tx.dialect().clock
-    );
-    let done = sqlx::query(AssertSqlSafe(statement))
-        .bind(tx.tenant())
-        .bind(id.to_string())
-        .bind(i64::from(attempt))
-        .bind(number(lease.as_millis()))
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected() == 1)
-}
-
 pub(super) async fn keep(
     tx: &mut TenantTx<'_>,
     id: BulkId,
@@ -190,7 +105,7 @@ pub(super) async fn keep(
     limits: BulkLimits,
 ) -> Result<bool, StoreError> {
     // The fence: nothing is written before it or without it.
-    if !renew(tx, id, attempt, lease).await? {
+    if !BULKS.renew(tx, &id, attempt, lease).await? {
         return Ok(false);
     }
     sqlx::query(
@@ -235,7 +150,7 @@ pub(super) async fn end(
         .await?;
     let Some(row) = row else { return Ok(false) };
     let strikes = Fields { table: "bulks", row: &row }.get("strikes")?;
-    let held = Next { tenant: claim.tenant, id: claim.bulk.id, attempt: claim.attempt, place: 0, strikes };
+    let held = Job { tenant: claim.tenant, id: claim.bulk.id, attempt: claim.attempt };
     match end {
         BulkEnd::Done => finish(tx, &held, BulkStatus::Succeeded, None, now, keep).await,
         BulkEnd::Failed(failure) => finish(tx, &held, BulkStatus::Failed, Some(failure), now, keep).await,
@@ -250,12 +165,12 @@ pub(super) async fn end(
 
 async fn put_back(
     tx: &mut SystemTx<'_>,
-    held: &Next,
+    held: &Job<BulkId>,
     strikes: i64,
     now: Timestamp,
     pause: Duration,
 ) -> Result<bool, StoreError> {
-    let place = next_place(tx, held.tenant).await?;
+    let place = BULKS.next_place(tx, held.tenant).await?;
     let done = sqlx::query(
         "UPDATE bulks SET status = 'queued', place = $4, strikes = $5, not_before = $6, worker = NULL, \
          lease_until = NULL WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use sqlx::any::AnyRow;
 
 use super::dialect::Access;
+use super::line::BULKS;
 use super::page::Bounds;
 use super::row::{Fields, number};
 use super::tx::{Scope, TenantTx};
@@ -77,7 +78,7 @@ impl BulkStore for SqlStore {
     async fn renew_bulk(&self, claim: &BulkClaim, lease: Duration) -> Answer<bool> {
         let (id, attempt) = (claim.bulk.id, claim.attempt);
         self.change(claim.tenant, move |mut tx| {
-            Box::pin(async move { bulk_queue::renew(&mut tx, id, attempt, lease).await })
+            Box::pin(async move { BULKS.renew(&mut tx, &id, attempt, lease).await })
         })
         .await
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::dialect::Access;
+use super::line::ADAPTATIONS;
 use super::tx::Scope;
 use super::{SqlStore, adaptations, events, outbox, queue};
 use crate::domain::{Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, TaskId, TenantId};
@@ -70,8 +71,10 @@ impl JobStore for SqlStore {
     }
 
     async fn renew_lease(&self, tenant: TenantId, id: AdaptationId, attempt: u32, lease: Duration) -> Answer<bool> {
-        self.change(tenant, move |mut tx| Box::pin(async move { queue::renew(&mut tx, id, attempt, lease).await }))
-            .await
+        self.change(tenant, move |mut tx| {
+            Box::pin(async move { ADAPTATIONS.renew(&mut tx, &id, attempt, lease).await })
+        })
+        .await
     }
 
     async fn note_phase(

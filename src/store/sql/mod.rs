@@ -20,6 +20,7 @@ mod dialect;
 mod erasures;
 mod events;
 mod jobs;
+mod line;
 mod monitors;
 mod outbox;
 mod page;

@@ -1,14 +1,12 @@
-//! The queue as workers see it: claim, renew, complete.
-//!
-//! A claim counts the attempt before the work starts, so that a job which kills its worker runs out of attempts. The
-//! attempt is the fence, too: every later write names it, and a worker whose lease was taken over writes nothing.
-//! All moments are the database's, so that workers' clocks need not agree.
+//! The queue of adaptations as workers see it: claim, renew, complete. What it shares with bulk predictions is a
+//! [`line`](super::line).
 
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
+use super::line::{ADAPTATIONS, Claimed, Job};
 use super::row::{Fields, json, number};
 use super::tx::{SystemTx, TenantTx};
 use super::{adaptations, adapters, events, outbox, promotions, tasks};
@@ -19,31 +17,13 @@ use crate::domain::{
 use crate::faults::{self, Site};
 use crate::store::{Claim, Completion, MAX_ATTEMPTS, StoreError};
 
-/// Most jobs whose worker was lost that one claim looks at; the next claims look at the rest.
-const MOST_LOST: u32 = 100;
-
 pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError> {
     let now = tx.dialect().now(&mut tx).await?;
-    let next = match lost(&mut tx, now).await? {
-        Some(lost) => Some(lost),
-        None => waiting(&mut tx, now).await?,
-    };
-    let Some(Next { tenant, id, place }) = next else { return Ok(None) };
-    sqlx::query(
-        "UPDATE adaptations SET status = 'running', attempt = attempt + 1, worker = $2, lease_until = $3, \
-         started_at = $4 WHERE id = $1",
-    )
-    .bind(id.to_string())
-    .bind(worker)
-    .bind(now.millis().saturating_add(number(lease.as_millis())))
-    .bind(now.millis())
-    .execute(&mut *tx)
-    .await?;
-    sqlx::query("UPDATE tenants SET turn = $2 WHERE id = $1 AND turn < $2")
-        .bind(tenant.to_string())
-        .bind(place)
-        .execute(&mut *tx)
-        .await?;
+    let Claimed { job, spent } = ADAPTATIONS.claim(&mut tx, worker, lease, now).await?;
+    for lost in spent {
+        fail(&mut tx, lost.id, now).await?;
+    }
+    let Some(Job { tenant, id, .. }) = job else { return Ok(None) };
     faults::pass(Site::Claimed).await?;
     let mut tx = tx.enter(tenant).await?;
     let Some(adaptation) = adaptations::find(&mut tx, id).await? else { return Ok(None) };
@@ -53,35 +33,7 @@ pub(super) async fn claim(mut tx: SystemTx<'_>, worker: &str, lease: Duration) -
     Ok(task.map(|task| Claim { tenant, adaptation, task }))
 }
 
-/// A job that may be taken.
-struct Next {
-    tenant: TenantId,
-    id: AdaptationId,
-    place: i64,
-}
-
-/// A job that was lost with its worker, if it has attempts left. Those that have none fail: one that kills whoever takes
-/// it ends here.
-async fn lost(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<Next>, StoreError> {
-    let statement = format!(
-        "SELECT a.tenant_id, a.id, a.place, a.attempt, a.last_attempt FROM adaptations AS a \
-         WHERE a.status = 'running' AND a.lease_until < $1 ORDER BY a.place, a.created_at, a.id LIMIT {MOST_LOST}{}",
-        tx.dialect().lock_free_job
-    );
-    let rows = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_all(&mut **tx).await?;
-    let mut first = None;
-    for row in rows {
-        let fields = Fields { table: "adaptations", row: &row };
-        let job = next(&row)?;
-        if fields.get::<i64>("attempt")? >= fields.get::<i64>("last_attempt")? {
-            fail(tx, job.id, now).await?;
-        } else {
-            first = first.or(Some(job));
-        }
-    }
-    Ok(first)
-}
-
+/// Ends a job that no worker came back from.
 async fn fail(tx: &mut SystemTx<'_>, id: AdaptationId, now: Timestamp) -> Result<(), StoreError> {
     let failure = Failure {
         code: "lease_expired".to_owned(),
@@ -97,57 +49,6 @@ async fn fail(tx: &mut SystemTx<'_>, id: AdaptationId, now: Timestamp) -> Result
     .execute(&mut **tx)
     .await?;
     outbox::add(tx, &id.to_string()).await
-}
-
-/// The job whose turn it is: a flood from one tenant delays another by one job. The index `adaptations_next` has them in
-/// this order, so that it does not matter how many wait.
-async fn waiting(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<Option<Next>, StoreError> {
-    let statement = format!(
-        "SELECT a.tenant_id, a.id, a.place FROM adaptations AS a WHERE a.status = 'queued' AND a.not_before <= $1 \
-         ORDER BY a.place, a.created_at, a.id LIMIT 1{}",
-        tx.dialect().lock_free_job
-    );
-    let row = sqlx::query(AssertSqlSafe(statement)).bind(now.millis()).fetch_optional(&mut **tx).await?;
-    row.as_ref().map(next).transpose()
-}
-
-fn next(row: &AnyRow) -> Result<Next, StoreError> {
-    let fields = Fields { table: "adaptations", row };
-    Ok(Next { tenant: fields.parse("tenant_id")?, id: fields.parse("id")?, place: fields.get("place")? })
-}
-
-/// The place of a tenant's next job: start-time fair queueing (Goyal, Vin & Cheng 1996, §2) with jobs of equal cost. It is
-/// after the tenant's own last one that waits, and after what was claimed last, so that nobody's past counts.
-pub(super) async fn next_place(tx: &mut SystemTx<'_>, tenant: TenantId) -> Result<i64, StoreError> {
-    let (own, now): (i64, i64) = sqlx::query_as(
-        "SELECT COALESCE((SELECT MAX(place) FROM adaptations WHERE tenant_id = $1 AND status = 'queued'), 0), \
-         COALESCE((SELECT MAX(turn) FROM tenants), 0)",
-    )
-    .bind(tenant.to_string())
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok(own.max(now) + 1)
-}
-
-pub(super) async fn renew(
-    tx: &mut TenantTx<'_>,
-    id: AdaptationId,
-    attempt: u32,
-    lease: Duration,
-) -> Result<bool, StoreError> {
-    let statement = format!(
-        "UPDATE adaptations SET lease_until = {} + $4 \
-         WHERE tenant_id = $1 AND id = $2 AND attempt = $3 AND status = 'running'",
-        tx.dialect().clock
-    );
-    let done = sqlx::query(AssertSqlSafe(statement))
-        .bind(tx.tenant())
-        .bind(id.to_string())
-        .bind(i64::from(attempt))
-        .bind(number(lease.as_millis()))
-        .execute(&mut **tx)
-        .await?;
-    Ok(done.rows_affected() == 1)
 }
 
 /// A job that one attempt holds.

@@ -1,7 +1,7 @@
 //! Random interleavings of what workers, tenants, operators and the clock do to the queue, against a model in memory:
 //! who gets which job, whose word counts, and how often each end is told.
 //!
-//! `QUEUE_CASES` sets how many lives are drawn.
+//! `IMPRINT_CASES` sets how many lives are drawn.
 
 use std::time::Duration;
 
@@ -12,9 +12,7 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::Fixture;
-use super::fixture::{LEASE, MANY};
-
-const CASES: usize = 12;
+use super::fixture::{LEASE, MANY, cases};
 
 /// One step. Claims and jobs are addressed by place, reduced to what is there; claims that have long been lost stay
 /// among them.
@@ -81,9 +79,13 @@ impl Model {
                 self.end(job, AdaptationStatus::Failed);
             }
         }
+        let left = |job: &Job| job.last_attempt - job.attempt;
+        let is_tried_alone = |job: &Job| job.status == AdaptationStatus::Running && job.has_lease && left(job) == 0;
+        let is_one_alone = self.jobs.iter().any(is_tried_alone);
         let rank = |job: &Job| match job.status {
+            AdaptationStatus::Running if !job.has_lease && left(job) == 1 => (!is_one_alone).then_some(1),
             AdaptationStatus::Running if !job.has_lease => Some(0), // lost before waiting
-            AdaptationStatus::Queued => Some(1),
+            AdaptationStatus::Queued => Some(2),
             _ => None,
         };
         let free = (0..self.jobs.len()).filter_map(|job| Some((rank(&self.jobs[job])?, self.jobs[job].place, job)));
@@ -116,7 +118,7 @@ struct Life<'a> {
 }
 
 pub async fn random_interleavings_agree_with_a_model(fixture: &Fixture) {
-    let cases = std::env::var("QUEUE_CASES").map_or(CASES, |cases| cases.parse().unwrap());
+    let cases = cases();
     let mut runner = TestRunner::deterministic();
     for case in 0..cases {
         let steps = steps().new_tree(&mut runner).unwrap().current();

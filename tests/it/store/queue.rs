@@ -116,6 +116,33 @@ pub async fn a_job_that_loses_every_worker_fails(fixture: &Fixture) {
     assert!(ended.finished_at.is_some());
 }
 
+pub async fn what_was_lost_with_its_worker_twice_is_tried_alone(fixture: &Fixture) {
+    let tenant = fixture.tenant("zoo").await;
+    let task = fixture.task(tenant).await.id;
+    for _ in 0..3 {
+        fixture.submit(tenant, task).await;
+    }
+    for _ in 1..MAX_ATTEMPTS {
+        for _ in 0..3 {
+            fixture.claim().await.unwrap();
+        }
+        fixture.expire_leases().await;
+    }
+    let fresh = fixture.submit(tenant, task).await.id;
+
+    let alone = fixture.claim().await.unwrap();
+    assert_eq!(alone.adaptation.attempt, MAX_ATTEMPTS);
+    assert_eq!(fixture.claim().await.unwrap().adaptation.id, fresh, "what has attempts to lose goes on beside it");
+    assert!(fixture.claim().await.is_none(), "the other two could be lost with it");
+
+    fixture.complete(&alone, success(fixture, task)).await.unwrap();
+    let next = fixture.claim().await.unwrap();
+    assert_eq!(next.adaptation.attempt, MAX_ATTEMPTS);
+    assert!(fixture.claim().await.is_none());
+    fixture.expire_leases().await;
+    assert!(fixture.claim().await.is_some_and(|last| last.adaptation.id != next.adaptation.id), "one was the poison");
+}
+
 pub async fn a_retried_job_waits_again_until_its_attempts_are_spent(fixture: &Fixture) {
     let tenant = fixture.tenant("zoo").await;
     let task = fixture.task(tenant).await.id;

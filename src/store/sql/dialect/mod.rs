@@ -31,6 +31,8 @@ pub(super) struct Dialect {
     pub(super) lock_free_delivery: &'static str,
     /// Ends a `SELECT` from one table: its rows stay as they are, and those that others hold are passed over.
     pub(super) lock_free_row: &'static str,
+    /// Lets transactions that say it wait for each other; nothing to do where those that write do so anyway.
+    pub(super) one_at_a_time: Option<&'static str>,
     /// The database's time in milliseconds since 1970, as an expression.
     pub(super) clock: &'static str,
     /// Whether it has roles: one that owns the tables, and one that the server runs as.

@@ -31,6 +31,7 @@ pub(in crate::store::sql) static POSTGRES: Dialect = Dialect {
     // Rows that point at the webhook may come meanwhile.
     lock_free_delivery: " FOR NO KEY UPDATE OF a, w SKIP LOCKED",
     lock_free_row: " FOR UPDATE SKIP LOCKED",
+    one_at_a_time: Some("SELECT pg_advisory_xact_lock(7242)"),
     // Not now(), which stands still from the transaction's start.
     clock: "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT)",
     has_roles: true,

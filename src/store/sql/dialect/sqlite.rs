@@ -24,6 +24,7 @@ pub(in crate::store::sql) static SQLITE: Dialect = Dialect {
     lock_free_job: "",
     lock_free_delivery: "",
     lock_free_row: "",
+    one_at_a_time: None,
     clock: "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
     has_roles: false,
     migrations: sqlx::migrate!("migrations/sqlite"),
