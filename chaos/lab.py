@@ -167,6 +167,14 @@ class Replica:
             self.process.wait()
 
 
+class Refused(RuntimeError):
+    """An answer that is no success: its status, and the problem's code."""
+
+    def __init__(self, call, status, answer):
+        super().__init__(f"{call} answers {status}: {answer}")
+        self.kind = f"{status} {answer.get('code') if isinstance(answer, dict) else answer}"
+
+
 class Client:
     """One connection after another; every call has a time limit."""
 
@@ -195,7 +203,7 @@ class Client:
     def ok(self, method, path, body=None, **headers):
         status, answer = self.call(method, path, body, **headers)
         if status >= 400:
-            raise RuntimeError(f"{method} {path} answers {status}: {answer}")
+            raise Refused(f"{method} {path}", status, answer)
         return answer
 
     def task(self, examples=10):

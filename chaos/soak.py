@@ -19,7 +19,7 @@ pause = 60 * options.clients / options.rounds_per_minute if options.rounds_per_m
 postgres = lab.Postgres()
 lab.migrate(options.imprint, postgres)
 replica = lab.Replica(options.imprint, postgres.url(), workers=1).wait()
-over, errors, done = threading.Event(), [0], [0]
+over, errors, done = threading.Event(), collections.Counter(), [0]
 
 
 def work(number):
@@ -35,9 +35,12 @@ def work(number):
             client.ok("DELETE", task)
             done[0] += 1
             over.wait(random.expovariate(1 / pause) if pause else 0)
-        except (OSError, RuntimeError) as error:
+        except lab.Refused as error:
             lab.note(error)
-            errors[0] += 1
+            errors[error.kind] += 1
+        except OSError as error:
+            lab.note(error)
+            errors["no answer"] += 1
 
 
 def slope(points, blocks=12):
@@ -107,6 +110,8 @@ over.set()
 for thread in threads:
     thread.join()
 (grows, give), (opens, play) = slope(memory), slope(files)
-lab.report("soak", options, errors[0], minutes=options.minutes, rounds=done[0], errors=errors[0], processors=round(used, 3),
+log = pathlib.Path(replica.log.name).read_text()
+lab.report("soak", options, errors.total(), minutes=options.minutes, rounds=done[0], errors=errors,
+           database_was_away=log.count("the database is away"), processors=round(used, 3),
            rss_mib=round(memory[-1][1], 1), rss_mib_per_hour=grows, rss_ci95=give, open_files=files[-1][1],
            open_files_per_hour=opens, open_files_ci95=play, files=seen["files"])
