@@ -42,8 +42,8 @@ pub fn with(config: &EngineConfig) -> Engine {
     Engine::start(&config).unwrap()
 }
 
-/// Writes the base models `line`, `marks`, `pair`, `plane`, `tags`, `taste` and `words`, and the encoder that the last three
-/// stand on.
+/// Writes the base models `line`, `marks`, `pair`, `plane`, `reach`, `tags`, `taste` and `words`, and the encoder that the
+/// last three stand on.
 pub fn write(folder: &Path) {
     let closed_form = LearnerConfig::Protonet {};
     let small = BackboneConfig::Mlp { hidden: vec![16] };
@@ -53,6 +53,7 @@ pub fn write(folder: &Path) {
         order: GradOrder::First,
         head_init: HeadInit::Learned { way: 2 },
     };
+    let known = LearnerConfig::KnownRidge { classes: ["near", "far"].map(str::to_owned).to_vec() };
     let image =
         InputSchema::Image { channels: 1, height: SIDE as usize, width: SIDE as usize, polarity: Polarity::Ink };
     let conv = BackboneConfig::Conv4 { filters: 4, norm: Norm::Running };
@@ -69,6 +70,7 @@ pub fn write(folder: &Path) {
     let items = InputSchema::Item { encoder, width, max_chars, features: 2 };
     let shown = BackboneConfig::Items { hidden: vec![], width: 4 };
     for (name, input, kind, backbone, learner) in [
+        ("reach", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), known),
         ("line", InputSchema::Vector { width: 1 }, Kind::Regression, small.clone(), LearnerConfig::R2d2 {}),
         ("marks", image, Kind::Classification, conv, closed_form.clone()),
         ("pair", InputSchema::Vector { width: 2 }, Kind::Classification, small.clone(), gradient),

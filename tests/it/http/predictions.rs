@@ -29,6 +29,31 @@ async fn adapting_for_one_request_answers_and_stores_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn labels_that_a_base_model_knows_count_wherever_they_stand_beside_those_that_it_does_not() {
+    let app = TestApp::start().await;
+    let scores = async |labels: [&str; 3]| {
+        let places = [[1.0, 0.5], [-0.5, 1.0], [0.2, -1.0]];
+        let mut support: Vec<Value> =
+            places.iter().zip(labels).map(|(place, label)| json!({"input": place, "label": label})).collect();
+        support.sort_by_key(|example| example["label"].to_string());
+        let body = json!({"base_model": "reach", "support": support, "query": [[0.3, 0.2]], "top_k": 3});
+        let predicted = app.post("/v1/adapt-predict", body).await.ok(200);
+        let scores = predicted["predictions"][0]["scores"].as_array().unwrap().clone();
+        labels.map(|label| scores.iter().find(|score| score["label"] == label).unwrap()["score"].as_f64().unwrap())
+    };
+    let apart = |one: [f64; 3], other: [f64; 3]| {
+        one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f64::max)
+    };
+
+    let known = scores(["far", "near", "odd"]).await;
+
+    // The same places, another label that is not known, and sorted otherwise.
+    assert!(apart(known, scores(["far", "near", "a third"]).await) < 1e-6);
+    assert!(apart(known, scores(["near", "far", "odd"]).await) > 1e-3);
+    assert!(apart(known, scores(["one", "two", "odd"]).await) > 1e-3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deadline_is_a_whole_number_of_milliseconds_that_some_time_is_left_of() {
     let app = TestApp::start().await;
     let by = async |deadline: &'static str| {
@@ -162,7 +187,10 @@ async fn base_models_say_what_they_take() {
 
     let list = app.get("/v1/base-models").await.ok(200);
 
-    assert_eq!(super::samples::each(&list, "name"), ["line", "marks", "pair", "plane", "tags", "taste", "words"]);
+    assert_eq!(
+        super::samples::each(&list, "name"),
+        ["line", "marks", "pair", "plane", "reach", "tags", "taste", "words"]
+    );
     assert_eq!(list["data"][0], app.get("/v1/base-models/line").await.ok(200));
     assert_eq!(list["data"][1]["input"]["type"], "image");
     assert_eq!(list["data"][0]["limits"], json!({"max_support": 20, "max_labels": 4, "max_query": 8}));
