@@ -229,9 +229,9 @@ impl LearnerConfig {
             && matches!(self.single(), Self::Protonet {} | Self::R2d2 {} | Self::KnownRidge { .. })
     }
 
-    /// Whether it learns from what classes are called, too.
+    /// Whether it learns from what an encoder says of classes' names, too.
     pub fn takes_names(&self) -> bool {
-        matches!(self.single(), Self::Logistic { .. } | Self::KnownRidge { .. })
+        matches!(self.single(), Self::Logistic { .. })
     }
 
     /// Which of the classes that it knows beforehand each label is: a row with a one at its place, or without. `None` if it

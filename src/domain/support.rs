@@ -118,14 +118,14 @@ impl SupportSet {
         Ok(Self { unlabelled: Some(rows.picked(&order)), hash, ..self })
     }
 
-    /// The same set, row by row in its order, seen as other numbers: features in the place of inputs, and none of names.
+    /// The same set, row by row in its order, seen as other numbers: features in the place of inputs.
     ///
     /// # Panics
     /// If there are not as many rows as the set has.
     #[must_use]
     pub fn with_rows(&self, inputs: Rows, unlabelled: Option<Rows>) -> Self {
         assert_eq!(inputs.len(), self.inputs.len(), "one row of features for each row");
-        Self { inputs, unlabelled, names: None, ..self.clone() }
+        Self { inputs, unlabelled, ..self.clone() }
     }
 
     /// The same set with a row for what each class is called, in the order of the classes.
