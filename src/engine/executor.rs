@@ -110,8 +110,7 @@ impl Tensors {
 
     fn embed(&self, encoder: usize, tokens: &[Tokens]) -> Result<Answer, EngineError> {
         faults::at(Site::Embed)?;
-        let rows = tokens.iter().map(|tokens| self.encoders[encoder].embed(tokens)).collect::<Result<_, _>>()?;
-        Ok(Answer { embeddings: Some(rows), ..Answer::default() })
+        Ok(Answer { embeddings: Some(self.encoders[encoder].embed(tokens)?), ..Answer::default() })
     }
 }
 

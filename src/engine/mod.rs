@@ -230,8 +230,18 @@ impl Engine {
             patience: worker::PATIENCE,
         };
         let blueprints: Arc<[Blueprint]> = blueprints.into();
-        let (texts, encoders) =
-            Texts::load(&base_models, [&config.encoders, &config.models], config.embedding_cache_mib, device)?;
+        let (folders, cache) = ([&*config.encoders, &*config.models], config.embedding_cache_mib);
+        let load = || {
+            tch::set_num_threads(1);
+            Texts::load(&base_models, folders, cache, (device, precision))
+        };
+        let loaded = std::thread::scope(|scope| scope.spawn(load).join());
+        let (texts, encoders) = loaded.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        for (base, its_traits) in traits.iter_mut().enumerate() {
+            if let Some((encoder, _)) = texts.of(base) {
+                its_traits.precision = encoders[encoder].precision();
+            }
+        }
         // Handles to tensors are not `Sync`, the numbers behind them are only read.
         let encoders = Mutex::new(encoders);
         let factory = move || Box::new(Tensors::new(&blueprints, &encoders, device)) as Box<dyn Executor>;

@@ -118,10 +118,7 @@ impl Words {
             return Err(EngineError::Mismatch("this base model takes sentences, not rows".to_owned()));
         };
         let tagged = match tagging {
-            Tagging::Read { encoder, windows, .. } => {
-                let readings = windows.iter().map(|windows| encoders[*encoder].read(windows));
-                Tagged::Readings(readings.collect::<Result<_, _>>()?)
-            }
+            Tagging::Read { encoder, windows, .. } => Tagged::Readings(encoders[*encoder].read(windows)?),
             Tagging::Learn { set, readings, recipe, before } => {
                 let _interrupt = grad::interrupted_by(&command.is_abandoned);
                 self.learn(set, readings, recipe, before.as_deref())?
@@ -258,7 +255,8 @@ impl Engine {
             Some(Tagged::Readings(readings)) => Some(readings),
             _ => None,
         };
-        let made = self.in_chunks(origin, base, windows, work, taken).await?;
+        let pieces = |windows: &Vec<Window>| windows.iter().map(Window::pieces).sum();
+        let made = self.in_chunks(origin, base, windows, pieces, work, taken).await?;
         for (index, reading) in missing.into_iter().zip(made) {
             texts.read.insert(keys[index], Arc::clone(&reading)).await;
             readings[index] = Some(reading);

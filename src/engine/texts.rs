@@ -17,11 +17,16 @@ use tokio::task::JoinSet;
 
 use super::command::{Answer, Work};
 use super::{Engine, EngineError, Lane, Origin, StartError};
-use crate::domain::{BaseModel, EncoderRef};
+use crate::domain::{BaseModel, EncoderRef, Precision};
 use crate::meta::encoder::{self, Encoder, Loaded, Reading, Tokenizer, Tokens, Tuning};
+use crate::nn::TensorError;
 
-/// Texts of one command: a few milliseconds each, so that nobody waits long behind another one's list.
-const CHUNK: usize = 8;
+/// Most pieces of one command, unless one text has more: as many as go through the blocks well together, and some
+/// milliseconds, so that nobody waits long behind another one's list.
+const CHUNK: usize = 256;
+
+/// Lists of fewer pieces are not spread over the workers.
+const FEW: usize = 64;
 
 /// How long an embedding is kept: for no longer is one here whose text was erased through another process.
 const KEPT: Duration = Duration::from_hours(24);
@@ -52,7 +57,7 @@ impl Texts {
         bases: &[BaseModel],
         [folder, models]: [&Path; 2],
         cache_mib: u64,
-        device: Device,
+        (device, precision): (Device, Precision),
     ) -> Result<(Self, Vec<Encoder>), StartError> {
         let (mut tokenizers, mut encoders, mut places) = (Vec::new(), Vec::new(), BTreeMap::new());
         let mut of_base = Vec::new();
@@ -71,6 +76,14 @@ impl Texts {
                 };
                 let Loaded { encoder, tokenizer, reference } =
                     encoder::load_tuned(&folder.join(&wanted.name), tuning.as_ref(), device)?;
+                let unfit = |error: TensorError| StartError::Unfit {
+                    base: base.manifest.name.clone(),
+                    reason: error.to_string(),
+                };
+                let encoder = match precision {
+                    Precision::Float32 => encoder,
+                    Precision::Bfloat16 => encoder.halved().map_err(unfit)?,
+                };
                 places.insert(name, encoders.len());
                 encoders.push(encoder);
                 tokenizers.push((Arc::new(tokenizer), reference));
@@ -188,38 +201,42 @@ impl Engine {
         let cut = move || texts.iter().map(|text| tokenizer.tokens(text)).collect::<Result<Vec<Tokens>, String>>();
         let pieces = tokio::task::spawn_blocking(cut).await.map_err(|_| EngineError::Panicked)?;
         let work = move |tokens| Work::Embed { encoder: place, tokens, lane };
-        self.in_chunks(origin, base, pieces.map_err(EngineError::Torch)?, work, |answer| answer.embeddings).await
+        let pieces = pieces.map_err(EngineError::Torch)?;
+        self.in_chunks(origin, base, pieces, |tokens| tokens.ids.len(), work, |answer| answer.embeddings).await
     }
 
-    /// Encodes in chunks, as many at a time as there are workers; what each chunk's answer has, in order.
+    /// Encodes in chunks, as many at a time as there are workers; one result for each item, in order.
     pub(super) async fn in_chunks<T: Send + 'static, R: Send + 'static>(
         &self,
         origin: Origin,
         base: &str,
         items: Vec<T>,
+        pieces: impl Fn(&T) -> usize,
         work: impl Fn(Vec<T>) -> Work,
         taken: fn(Answer) -> Option<Vec<R>>,
     ) -> Result<Vec<R>, EngineError> {
-        let mut rows: Vec<Vec<R>> = (0..items.len().div_ceil(CHUNK)).map(|_| Vec::new()).collect();
-        let mut items = items.into_iter();
-        let mut chunks = (0..rows.len()).map(|number| (number, items.by_ref().take(CHUNK).collect::<Vec<T>>()));
+        let lengths: Vec<usize> = items.iter().map(pieces).collect();
+        let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+        let mut rows: Vec<Option<R>> = items.iter().map(|_| None).collect();
+        let mut chunks = chunks(&lengths, self.0.encoding_at_once).into_iter();
         let mut running = JoinSet::new();
         loop {
             while running.len() < self.0.encoding_at_once
-                && let Some((number, chunk)) = chunks.next()
+                && let Some(places) = chunks.next()
             {
+                let chunk = places.iter().filter_map(|&place| items[place].take()).collect();
                 let (engine, base, work) = (self.clone(), base.to_owned(), work(chunk));
                 let encode = async move {
                     let rows = taken(engine.run(origin, &base, work).await?);
-                    Ok::<_, EngineError>((number, rows.ok_or(EngineError::Panicked)?))
+                    Ok::<_, EngineError>((places, rows.ok_or(EngineError::Panicked)?))
                 };
                 running.spawn(tracing::Instrument::in_current_span(encode));
             }
             match running.join_next().await {
                 Some(ended) => {
-                    let (number, made) = ended.map_err(|_| EngineError::Panicked)??;
+                    let (places, made) = ended.map_err(|_| EngineError::Panicked)??;
                     self.0.texts.encoded.fetch_add(made.len() as u64, Ordering::Relaxed);
-                    rows[number] = made;
+                    places.into_iter().zip(made).for_each(|(place, row)| rows[place] = Some(row));
                 }
                 None => return Ok(rows.into_iter().flatten().collect()),
             }
@@ -227,9 +244,51 @@ impl Engine {
     }
 }
 
+/// Cuts items of so many pieces into commands: those of about one length together, all commands about as long, and as many
+/// of them as keep `workers` busy to the end.
+fn chunks(lengths: &[usize], workers: usize) -> Vec<Vec<usize>> {
+    let pieces: usize = lengths.iter().sum();
+    let count = pieces.div_ceil(CHUNK);
+    let count = if pieces < FEW { count } else { count.next_multiple_of(workers.max(1)) };
+    let most = pieces.div_ceil(count.max(1));
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.sort_by_key(|&place| lengths[place]);
+    let (mut chunks, mut own) = (Vec::<Vec<usize>>::new(), 0);
+    for place in order {
+        own += lengths[place];
+        match chunks.last_mut() {
+            Some(chunk) if own <= most => chunk.push(place),
+            _ => {
+                chunks.push(vec![place]);
+                own = lengths[place];
+            }
+        }
+    }
+    chunks
+}
+
 fn key(encoder: &EncoderRef, text: &str) -> Key {
     let mut hash = Sha256::new();
     encoder.digests().for_each(|sha256| hash.update(sha256));
     hash.update(text);
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_text_is_in_one_chunk_and_no_chunk_is_long() {
+        for count in [0, 1, 5, 40, 300] {
+            let lengths: Vec<usize> = (0..count).map(|index| 3 + index * 37 % 60).collect();
+            let chunks = chunks(&lengths, 2);
+            let mut all = chunks.concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..count).collect::<Vec<_>>());
+            let pieces = |chunk: &Vec<usize>| chunk.iter().map(|&place| lengths[place]).sum::<usize>();
+            assert!(chunks.iter().all(|chunk| chunk.len() == 1 || pieces(chunk) <= CHUNK));
+            assert!(count < 5 || chunks.len() > 1, "a list of {count} keeps both workers busy");
+        }
+    }
 }

@@ -48,6 +48,29 @@ fn a_surge_of_bad_reviews_is_told_and_so_is_its_end() {
 }
 
 #[test]
+fn a_wholesaler_finds_in_orders_what_twelve_of_them_taught() {
+    let said = held("tagging.py", "tagging");
+
+    for found in ["person: Peter Novak", "town: Buenos Aires", "town: Valparaiso", "product: dark chocolate"] {
+        assert!(said.contains(found), "{found} is not in {said}");
+    }
+    let saturdays = said.split("on Saturdays?").nth(1).unwrap().lines().nth(1).unwrap();
+    assert_eq!(saturdays.trim(), "nothing to find", "{said}");
+    assert!(said.contains("carrier: cargo ship") && said.contains("person: Anna Kowalska"), "{said}");
+}
+
+#[test]
+fn a_meter_is_read_better_with_every_photograph() {
+    let said = held("digits.py", "digits");
+
+    let right =
+        |line: &str| -> u32 { line.split(" reads ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap() };
+    let read: Vec<u32> = said.lines().filter(|line| line.contains(" reads ")).map(right).collect();
+    let [one, three, ten] = read[..] else { panic!("{said}") };
+    assert!(one > 100 && one < three && three < ten && ten > 170, "of 200: {said}");
+}
+
+#[test]
 fn a_bookshops_shelf_is_put_in_order_again_with_each_signal() {
     let said = held("recommendation.py", "ranking");
 

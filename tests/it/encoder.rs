@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use imprint::domain::{Input, Sentence};
 use imprint::meta::encoder::{self, Loaded, MAX_TOKENS};
 use imprint::nn::bridge;
 use serde::Deserialize;
@@ -34,10 +35,37 @@ fn largest_difference(ours: &[f32], theirs: &[f32]) -> f32 {
 fn embeddings_are_those_of_the_reference_implementation() {
     let (Loaded { encoder, tokenizer, .. }, golden) = (mini_lm(), golden());
 
-    for (text, theirs) in golden.texts.iter().zip(&golden.embeddings) {
-        let ours = encoder.embed(&tokenizer.tokens(text).unwrap()).unwrap();
-        let difference = largest_difference(&ours, theirs);
+    let tokens: Vec<_> = golden.texts.iter().map(|text| tokenizer.tokens(text).unwrap()).collect();
+    let ours = encoder.embed(&tokens).unwrap();
+    for ((text, ours), theirs) in golden.texts.iter().zip(&ours).zip(&golden.embeddings) {
+        let difference = largest_difference(ours, theirs);
         assert!(difference < 1e-5, "{text}: {difference}");
+    }
+    // In 16 bits, eight of which are the number's digits; no number of an embedding is near 1.
+    for (ours, theirs) in encoder.halved().unwrap().embed(&tokens).unwrap().iter().zip(&golden.embeddings) {
+        let cosine: f32 = ours.iter().zip(theirs).map(|(ours, theirs)| ours * theirs).sum();
+        assert!(cosine > 0.9998 && largest_difference(ours, theirs) < 5e-3, "{cosine}");
+    }
+}
+
+#[test]
+fn what_goes_with_a_text_changes_none_of_its_bits() {
+    let Loaded { encoder, tokenizer, .. } = mini_lm();
+    let words = ["where", "is", "my", "parcel", "please", "unbelievable", "12", "the", "?"];
+    let text = |text: usize| (0..=text * 7 % 40).map(|at| words[(text + at * at) % 9]).collect::<Vec<_>>().join(" ");
+    let texts: Vec<String> = (0..60).map(text).collect();
+    let tokens: Vec<_> = texts.iter().map(|text| tokenizer.tokens(text).unwrap()).collect();
+    let sentence = |text: &String| Sentence::read(&Input::Text(text.clone()), 1000).unwrap();
+    let windows: Vec<_> = texts.iter().map(|text| tokenizer.windows(&sentence(text)).unwrap()).collect();
+
+    for encoder in [encoder.shallow_clone(), encoder.halved().unwrap()] {
+        let (rows, readings) = (encoder.embed(&tokens).unwrap(), encoder.read(&windows).unwrap());
+
+        for (index, row) in rows.iter().enumerate() {
+            let alone = encoder.embed(&tokens[index..=index]).unwrap();
+            assert!(row.iter().zip(&alone[0]).all(|(one, other)| one.to_bits() == other.to_bits()), "{}", texts[index]);
+            assert_eq!(readings[index], encoder.read(&windows[index..=index]).unwrap()[0], "{}", texts[index]);
+        }
     }
 }
 

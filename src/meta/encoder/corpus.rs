@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 
 use super::{Encoder, EncoderError, Loaded, Reading};
 use crate::domain::{Sentence, hex};
-use crate::nn::{Params, Result, TensorError, bridge, checkpoint};
+use crate::nn::{Params, bridge, checkpoint};
 
 /// Name of the only tensor in a file of embeddings.
 const EMBEDDINGS: &str = "embeddings";
@@ -41,7 +41,8 @@ pub fn embed_all(
     }
     let tokenizer = &loaded.tokenizer;
     let embed = |encoder: &Encoder, index: usize| -> Result<Vec<f32>, String> {
-        encoder.embed(&tokenizer.tokens(&texts[index])?).map_err(|error: TensorError| error.to_string())
+        let row = encoder.embed(&[tokenizer.tokens(&texts[index])?]).map_err(|error| error.to_string())?;
+        row.into_iter().next().ok_or_else(|| "no row for a text".to_owned())
     };
     let rows = in_parallel(loaded, texts.len(), &embed, progress).map_err(&format)?;
     let tensor = bridge::tensor(&rows.concat(), &[rows.len() as i64, width as i64], Device::Cpu);
@@ -80,7 +81,8 @@ pub fn read_all(
         let tokenizer = &loaded.tokenizer;
         let read = |encoder: &Encoder, index: usize| -> Result<Reading, String> {
             let windows = tokenizer.windows(sentences[index])?;
-            encoder.read(&windows).map_err(|error| error.to_string())
+            let reading = encoder.read(&[windows]).map_err(|error| error.to_string())?;
+            reading.into_iter().next().ok_or_else(|| "no reading of a sentence".to_owned())
         };
         let readings = in_parallel(loaded, sentences.len(), &read, progress).map_err(&format)?;
         let bits = readings.iter().flat_map(|reading| reading.iter());

@@ -4,26 +4,30 @@
 //! It learns nothing by itself; what meta-learning adds to it ([`Tuning`], made by [`tune`]) stands in a base model, which
 //! names the encoder's files by their checksums and refuses others.
 //!
-//! A text is encoded by itself. Nothing is padded, so no time goes into padding, and its numbers are a function of the
-//! text alone: an adapter has the same bits whatever its examples were encoded with.
+//! Nothing is padded, so no time goes into padding. A text's numbers are a function of the text alone: an adapter has the
+//! same bits whatever its examples were encoded with. In 32-bit floats a text is encoded by itself for that; in bfloat16
+//! texts go through the blocks together where that changes no bit ([`packed`]).
 
 mod bert;
 pub mod corpus;
 #[cfg(test)]
 mod fuzz;
+mod packed;
 mod tokens;
 pub mod tune;
 mod tuning;
 mod words;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
+use self::packed::Packed;
 use self::tuning::Pooling;
-use crate::domain::{EncoderRef, hex};
+use crate::domain::{EncoderRef, Precision, hex};
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint};
 
 pub use bert::BertConfig;
@@ -66,6 +70,8 @@ pub struct Encoder {
     device: Device,
     /// What becomes of features, where a base model has its own idea of it.
     pooling: Option<Pooling>,
+    /// What computes in place of `params`' blocks, if it is to be 16-bit floats.
+    packed: Option<Packed>,
 }
 
 /// An encoder as it was loaded.
@@ -97,7 +103,7 @@ pub fn load(folder: &Path, device: Device) -> Result<Loaded, EncoderError> {
     let tokenizer = tokenizer.map_err(|reason| format(TOKENIZER, reason))?;
     let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (encoder, reference) =
-        (Encoder { config, params, device, pooling: None }, EncoderRef { name, sha256, tuning: None });
+        (Encoder { config, params, device, pooling: None, packed: None }, EncoderRef { name, sha256, tuning: None });
     Ok(Loaded { encoder, tokenizer, reference })
 }
 
@@ -140,7 +146,19 @@ impl Encoder {
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         let pooling = self.pooling.as_ref().map(Pooling::shallow_clone);
-        Self { config: self.config.clone(), params: self.params.shallow_clone(), device: self.device, pooling }
+        let packed = self.packed.as_ref().map(Packed::shallow_clone);
+        Self { config: self.config.clone(), params: self.params.shallow_clone(), device: self.device, pooling, packed }
+    }
+
+    /// The same, computing in bfloat16.
+    pub fn halved(self) -> Result<Self> {
+        let packed = Packed::new(&self.config, &self.params)?;
+        Ok(Self { packed: Some(packed), ..self })
+    }
+
+    /// The numbers in which it computes.
+    pub fn precision(&self) -> Precision {
+        if self.packed.is_some() { Precision::Bfloat16 } else { Precision::Float32 }
     }
 
     /// Features of each piece, `[L, D]`, marks of start and end included.
@@ -160,24 +178,85 @@ impl Encoder {
         bridge::index_tensor(&ids, &[1, ids.len() as i64], self.device)
     }
 
-    /// The text's embedding, of length 1: the mean of its pieces' features, as sentence-transformers defines it for this
-    /// family of encoders (Reimers & Gurevych 2019, arXiv:1908.10084, §3); with what an early block says beside it, where
-    /// a base model has tuned the encoder.
-    pub fn embed(&self, tokens: &Tokens) -> Result<Vec<f32>> {
-        let _frozen = tch::no_grad_guard();
-        let Some(pooling) = &self.pooling else {
-            let mean = self.features(tokens)?.f_mean_dim([0i64].as_slice(), false, Kind::Float)?; // [D]
-            let length = mean.f_norm()?.f_clamp_min(1e-12)?;
-            return bridge::values(&mean.f_div(&length)?);
-        };
-        let mut early = None;
-        let last = bert::each_state(&self.config, &self.params, &self.ids(tokens)?, |number, state| {
-            if number == pooling.block() {
-                early = Some(state.shallow_clone());
+    /// Texts' embeddings, each of length 1: the mean of a text's pieces' features, as sentence-transformers defines it for
+    /// this family of encoders (Reimers & Gurevych 2019, arXiv:1908.10084, §3); with what an early block says beside it,
+    /// where a base model has tuned the encoder.
+    pub fn embed(&self, texts: &[Tokens]) -> Result<Vec<Vec<f32>>> {
+        let tap = self.pooling.as_ref().map(Pooling::block);
+        let mut rows = vec![Vec::new(); texts.len()];
+        self.in_packs(&texts.iter().collect::<Vec<_>>(), |pack| {
+            let mut early = None;
+            let last = self.each_state(pack, |number, state| {
+                if Some(number) == tap {
+                    early = Some(state.shallow_clone());
+                }
+                Ok(())
+            })?;
+            for (place, pieces) in pack.stretches() {
+                let of = |state: &Tensor| -> Result<Tensor> {
+                    tuning::pooled(&state.f_narrow(0, pieces.start as i64, pieces.len() as i64)?.f_unsqueeze(0)?)
+                };
+                let row = match (&self.pooling, &early) {
+                    (None, _) => of(&last)?,
+                    (Some(pooling), Some(early)) => pooling.embed(&of(&last)?, &of(early)?)?,
+                    (Some(_), None) => {
+                        return Err(TensorError::Format("the tuning taps a block that is not there".to_owned()));
+                    }
+                };
+                rows[place] = bridge::values(&row)?;
             }
             Ok(())
         })?;
-        let early = early.ok_or_else(|| TensorError::Format("the tuning taps a block that is not there".to_owned()))?;
-        bridge::values(&pooling.embed(&tuning::pooled(&last)?, &tuning::pooled(&early)?)?)
+        Ok(rows)
+    }
+
+    /// Calls `pass` with texts that go through the blocks together, until all have: the shortest first.
+    fn in_packs(&self, texts: &[&Tokens], mut pass: impl FnMut(&Pack<'_>) -> Result<()>) -> Result<()> {
+        let _frozen = tch::no_grad_guard();
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|&text| texts[text].ids.len());
+        let lengths: Vec<usize> = order.iter().map(|&text| texts[text].ids.len()).collect();
+        let packs = match &self.packed {
+            Some(packed) => packed.packs(&lengths),
+            None => (0..texts.len()).map(|text| text..text + 1).collect(),
+        };
+        for range in packs {
+            let places = &order[range.clone()];
+            let texts = places.iter().map(|&text| texts[text]).collect();
+            pass(&Pack { texts, places, lengths: &lengths[range] })?;
+        }
+        Ok(())
+    }
+
+    /// The last block's output for the pieces of all texts of a pack, `[N, D]`; shows each block's output to `visit`, by the
+    /// block's number.
+    fn each_state(&self, pack: &Pack<'_>, mut visit: impl FnMut(usize, &Tensor) -> Result<()>) -> Result<Tensor> {
+        let embedded = |tokens: &&Tokens| bert::embedded(&self.config, &self.params, &self.ids(tokens)?);
+        let texts = pack.texts.iter().map(embedded).collect::<Result<Vec<_>>>()?; // [1, L, D] each
+        match (&self.packed, &texts[..]) {
+            (Some(packed), _) => packed.forward(Tensor::f_cat(&texts, 1)?.f_squeeze_dim(0)?, pack.lengths, visit),
+            (None, [text]) => {
+                let all = 0..self.config.num_hidden_layers;
+                let visit = |number: usize, state: &Tensor| visit(number, &state.f_squeeze_dim(0)?);
+                Ok(bert::blocks(&self.config, &self.params, text.shallow_clone(), all, visit)?.f_squeeze_dim(0)?)
+            }
+            (None, _) => Err(TensorError::Format("in 32-bit floats a text is encoded by itself".to_owned())),
+        }
+    }
+}
+
+/// Texts that go through the blocks together.
+struct Pack<'a> {
+    texts: Vec<&'a Tokens>,
+    /// Where each was among those that were given.
+    places: &'a [usize],
+    /// Pieces of each.
+    lengths: &'a [usize],
+}
+
+impl Pack<'_> {
+    /// The place of each text, and where its pieces lie.
+    fn stretches(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        self.places.iter().copied().zip(packed::stretches(self.lengths))
     }
 }

@@ -76,7 +76,13 @@ impl Tuning {
             return Err(TensorError::Shape { what: "a tuning's projection", expected: "[D, 2 D]", given });
         }
         let params = encoder.params.overlaid(&merged(&encoder.params, &params)?);
-        Ok(Encoder { config: encoder.config.clone(), params, device: encoder.device, pooling: Some(pooling) })
+        Ok(Encoder {
+            config: encoder.config.clone(),
+            params,
+            device: encoder.device,
+            pooling: Some(pooling),
+            packed: None,
+        })
     }
 }
 

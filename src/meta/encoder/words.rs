@@ -7,9 +7,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Tensor};
 
-use super::{Encoder, Tokenizer, Tokens, bert};
+use super::{Encoder, Pack, Tokenizer, Tokens};
 use crate::domain::Sentence;
 use crate::nn::{Result, TensorError, bridge};
 
@@ -69,17 +69,30 @@ impl Tokenizer {
 }
 
 impl Encoder {
-    /// What it says of the words in these windows of one sentence. Of a word without a piece it says nothing: zero.
-    pub fn read(&self, windows: &[Window]) -> Result<Reading> {
-        let _frozen = tch::no_grad_guard();
-        let rows = windows.iter().map(|window| self.read_window(window)).collect::<Result<Vec<_>>>()?;
-        bridge::halves(&Tensor::f_cat(&rows, 0)?).map(Reading::from)
+    /// What it says of the words of each sentence, which comes in windows. Of a word without a piece it says nothing: zero.
+    pub fn read(&self, sentences: &[Vec<Window>]) -> Result<Vec<Reading>> {
+        let windows: Vec<&Window> = sentences.iter().flatten().collect();
+        let mut rows: Vec<Option<Tensor>> = windows.iter().map(|_| None).collect();
+        self.in_packs(&windows.iter().map(|window| &window.tokens).collect::<Vec<_>>(), |pack| {
+            let pieces = self.mean_state(pack)?;
+            for (place, own) in pack.stretches() {
+                let own = pieces.f_narrow(0, own.start as i64, own.len() as i64)?;
+                rows[place] = Some(windows[place].shares(self.device)?.f_matmul(&own)?);
+            }
+            Ok(())
+        })?;
+        let mut rows = rows.into_iter().flatten();
+        let reading = |windows: &Vec<Window>| -> Result<Reading> {
+            let words: Vec<Tensor> = rows.by_ref().take(windows.len()).collect();
+            bridge::halves(&Tensor::f_cat(&words, 0)?).map(Reading::from)
+        };
+        sentences.iter().map(reading).collect()
     }
 
-    fn read_window(&self, window: &Window) -> Result<Tensor> {
-        let ids = self.ids(&window.tokens)?;
+    /// The mean over the blocks' outputs but the first's, for each piece: `[N, E]`.
+    fn mean_state(&self, pack: &Pack<'_>) -> Result<Tensor> {
         let (mut sum, mut blocks) = (None::<Tensor>, 0.0);
-        let _last = bert::each_state(&self.config, &self.params, &ids, |block, state| {
+        let _last = self.each_state(pack, |block, state| {
             if block > 0 || self.config.num_hidden_layers == 1 {
                 sum = Some(match sum.take() {
                     Some(sum) => sum.f_add(state)?,
@@ -90,16 +103,21 @@ impl Encoder {
             Ok(())
         })?;
         let none = || TensorError::Format("an encoder without blocks".to_owned());
-        let pieces = sum.ok_or_else(none)?.f_squeeze_dim(0)?.f_div_scalar(blocks)?; // [pieces, E]
-        let count = window.pieces();
-        let mut shares = vec![0.0f32; window.words * count];
-        for word in 0..window.words {
-            let own: Vec<usize> = (0..count).filter(|&piece| window.word_of[piece] == Some(word)).collect();
+        Ok(sum.ok_or_else(none)?.f_div_scalar(blocks)?)
+    }
+}
+
+impl Window {
+    /// Each word's share in each of its pieces, `[words, pieces]`.
+    fn shares(&self, device: Device) -> Result<Tensor> {
+        let count = self.pieces();
+        let mut shares = vec![0.0f32; self.words * count];
+        for word in 0..self.words {
+            let own: Vec<usize> = (0..count).filter(|&piece| self.word_of[piece] == Some(word)).collect();
             for &piece in &own {
                 shares[word * count + piece] = 1.0 / own.len() as f32;
             }
         }
-        let shares = bridge::tensor(&shares, &[window.words as i64, count as i64], self.device)?;
-        Ok(shares.f_matmul(&pieces)?.f_to_kind(Kind::Half)?)
+        bridge::tensor(&shares, &[self.words as i64, count as i64], device)
     }
 }
