@@ -160,7 +160,7 @@ def conversation(arguments):
     with tempfile.TemporaryDirectory() as folder:
         run = lambda *words: subprocess.run([arguments.imprint, *words], env=environment, text=True, capture_output=True, check=True)
         environment = os.environ | {"IMPRINT_DATABASE_URL": f"sqlite:{folder}/imprint.db", "IMPRINT_EMBEDDING_CACHE_MIB": "0"}
-        key = re.search(r"imp_\w+", run("keys", "create", "bench").stdout)[0]
+        key = re.search(r"imprint_\w+", run("keys", "create", "bench").stdout)[0]
         server = subprocess.Popen(
             [arguments.imprint, "serve", "--listen", "127.0.0.1:18080"], env=environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
