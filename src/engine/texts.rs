@@ -169,6 +169,7 @@ impl Engine {
             rows.push(self.0.texts.known.get(key).await);
         }
         let missing: Vec<usize> = (0..rows.len()).filter(|&index| rows[index].is_none()).collect();
+        metrics::counter!("imprint_texts_known_total").increment((rows.len() - missing.len()) as u64);
         let new = missing.iter().map(|&index| texts[index].clone()).collect();
         let made = self.encode(origin, base, place, new, lane).await?;
         for (index, row) in missing.into_iter().zip(made) {
@@ -236,6 +237,7 @@ impl Engine {
                 Some(ended) => {
                     let (places, made) = ended.map_err(|_| EngineError::Panicked)??;
                     self.0.texts.encoded.fetch_add(made.len() as u64, Ordering::Relaxed);
+                    metrics::counter!("imprint_texts_encoded_total").increment(made.len() as u64);
                     places.into_iter().zip(made).for_each(|(place, row)| rows[place] = Some(row));
                 }
                 None => return Ok(rows.into_iter().flatten().collect()),

@@ -26,8 +26,9 @@ use crate::meta::batch::{StackedTargets, Support};
 use crate::nn::ops::unit;
 use crate::nn::{Params, Result, TensorError, bridge, init};
 
-/// Multiply-adds that leave-one-out may take: a tenth of a second or two.
-const MOST_WORK: u64 = 5_000_000_000;
+/// Multiply-adds that leave-one-out may take: some hundredths of a second. A row of 125 in 25 classes is then left out with
+/// four of other classes, which changes little for its own.
+const MOST_WORK: u64 = 1_000_000_000;
 /// Fewest fits, each without a share of the rows.
 const FEWEST_FOLDS: u64 = 10;
 /// Bytes of the fits that are under way at once, if it is more than one.
@@ -257,7 +258,7 @@ mod tests {
 
     #[test]
     fn every_row_is_left_out_once_and_rows_of_one_class_apart() {
-        for (rows, way) in [(2, 2), (30, 3), (250, 25), (2_000, 50)] {
+        for (rows, way) in [(2, 2), (30, 3), (125, 25), (250, 25), (2_000, 50)] {
             let labels: Vec<i64> = (0..rows).map(|row| row * 7 % way).collect();
             let [size, way] = [rows, way].map(|count| u64::try_from(count).unwrap());
             let held_out = HeldOut::of(40, size, 384, way);
@@ -265,7 +266,7 @@ mod tests {
 
             assert!(held_out.fits <= size && of_row.iter().all(|&fit| fit < held_out.fits));
             assert!(size > 30 || held_out.fits == size, "{held_out:?}");
-            assert!(held_out.fits >= FEWEST_FOLDS.min(size) && (size != 250 || held_out.fits > 30), "{held_out:?}");
+            assert!(held_out.fits >= FEWEST_FOLDS.min(size), "{held_out:?}");
             let mut pairs: Vec<(i64, u64)> = labels.iter().copied().zip(of_row).collect();
             pairs.sort_unstable();
             let largest = pairs.chunk_by(|one, other| one == other).map(<[_]>::len).max().unwrap() as u64;
