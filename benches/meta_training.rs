@@ -51,6 +51,7 @@ fn training_file(bench: &str) -> String {
         meta_batch = {meta_batch}
         lr = 1e-4
         final_lr = 1e-4
+        clip = 10.0
         [validation]
         every = 1000000
         episodes = 1

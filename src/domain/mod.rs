@@ -17,6 +17,7 @@ mod cost;
 mod encoder;
 mod evaluation;
 mod event;
+mod fair;
 #[cfg(test)]
 mod fuzz;
 mod id;
@@ -49,6 +50,7 @@ pub use cost::{Cost, Size};
 pub use encoder::{EncoderRef, words};
 pub use evaluation::{Evaluation, Judged, LabelEvaluation};
 pub use event::{AdaptationEvent, AdaptationPhase, News};
+pub use fair::{FairQueue, Turn};
 pub use id::{
     AdaptationId, AdapterId, AuditId, BulkId, InvalidId, KeyId, MessageId, MonitorId, PredictionId, ReceiptId,
     SupportId, TaskId, TenantId, WebhookId,

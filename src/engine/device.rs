@@ -65,3 +65,8 @@ fn open_cuda() -> Result<(), libloading::Error> {
     std::mem::forget(library);
     Ok(())
 }
+/// Rows that are worth going through a backbone together. A core has its full speed from some twenty rows on, and whoever
+/// comes next waits for all of them; a GPU is far from full with a thousand.
+pub(super) fn batch_rows(device: Device) -> usize {
+    if device.is_cuda() { 1024 } else { 64 }
+}

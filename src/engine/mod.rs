@@ -11,7 +11,7 @@
 //! by all. Commands go down and results come up as plain values: no tensor is
 //! in a public signature.
 //!
-//! * [`queue`] holds what waits in three lanes, each of them [`fair`] between tenants.
+//! * [`queue`] holds what waits in three lanes, each of them fair between tenants ([`FairQueue`](crate::domain::FairQueue)).
 //! * [`plan`] says which commands a worker takes together: many tenants' rows in one forward pass, where no task changes
 //!   the features ([`shared`]); everything else alone.
 //! * [`texts`] turns texts into rows, each text once.
@@ -27,7 +27,6 @@ mod checkup;
 mod command;
 mod device;
 mod executor;
-mod fair;
 mod plan;
 mod precision;
 mod queue;
@@ -226,7 +225,7 @@ impl Engine {
             capacity: config.engine_queue,
             per_tenant: config.engine_queue_per_tenant,
             workers: if config.workers == 0 { threads } else { config.workers },
-            batch_rows: config.batch_rows,
+            batch_rows: if config.batch_rows == 0 { device::batch_rows(device) } else { config.batch_rows },
             patience: worker::PATIENCE,
         };
         let blueprints: Arc<[Blueprint]> = blueprints.into();

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::EngineError;
 use super::command::{Command, Lane};
-use super::fair::FairQueue;
 use super::plan;
+use crate::domain::FairQueue;
 
 /// After so many batches of higher lanes in a row, one of a lower lane that waits.
 const PATIENCE: u32 = 16;

@@ -206,12 +206,14 @@ fn work(queue: &Queue, factory: &Factory, post: &Post) -> End {
         if !post.end() {
             return End::Replaced; // nobody waits for the answers
         }
+        let took = started.elapsed();
         let Ok(answers) = computed else {
             metrics::counter!("imprint_worker_panics_total").increment(1);
             blame(batch, queue);
             return End::Panicked;
         };
-        queue.served(batch.iter().map(|command| command.cost).sum(), started.elapsed());
+        metrics::histogram!("imprint_batch_seconds", "lane" => batch[0].lane().name()).record(took.as_secs_f64());
+        queue.served(batch.iter().map(|command| command.cost).sum(), took);
         for (command, answer) in batch.into_iter().zip(answers) {
             command.answer(answer);
         }

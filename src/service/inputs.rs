@@ -19,7 +19,7 @@ pub(super) struct Asked {
 
 impl Service {
     /// One row an input. Decoding is work for a processor, so it happens off the runtime's threads, and for so many
-    /// requests at a time only; texts go on to the engine.
+    /// requests at a time only, tenants by turns; texts go on to the engine.
     ///
     /// `member` is the input's place in an item, `/input` or nothing.
     pub(super) async fn rows(
@@ -32,10 +32,10 @@ impl Service {
     ) -> Result<(Vec<Input>, Vec<Vec<f32>>)> {
         let Asked { origin, pointer } = asked;
         let limits = PixelLimits { max_side: self.config.max_image_side, ..PixelLimits::default() };
-        let permit = self.decoders.clone().acquire_owned().await.map_err(|_| ServiceError::Lost)?;
+        let turn = self.decoders.take(origin.tenant, inputs.len() as u64).await?;
         let schema = base.manifest.input.clone();
         let decode = move || {
-            let _permit = permit; // until the work is done, even if nobody waits for it any more
+            let _turn = turn; // until the work is done, even if nobody waits for it any more
             let mut rows = Vec::with_capacity(inputs.len());
             let (mut texts, mut faults) = (Vec::new(), Vec::new());
             for (index, input) in inputs.iter().enumerate() {

@@ -35,6 +35,7 @@ mod suggestions;
 mod tagging;
 mod targets;
 mod tasks;
+mod turns;
 mod uploads;
 mod webhooks;
 
@@ -43,7 +44,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use moka::future::Cache;
-use tokio::sync::{Notify, OnceCell, Semaphore, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 use tracing::debug;
 
 use crate::config::ServiceConfig;
@@ -57,6 +58,7 @@ use keys::HeldKey;
 use pace::Pace;
 use residency::Residency;
 use steady::steadily;
+use turns::Turns;
 
 pub use adaptations::NewAdaptation;
 pub use adapters::{ImportAdapter, Verified};
@@ -97,7 +99,7 @@ pub struct Service {
     ids: Arc<dyn IdSource>,
     config: Arc<ServiceConfig>,
     /// Requests whose inputs may be decoded at the same time.
-    decoders: Arc<Semaphore>,
+    decoders: Turns,
     /// Bytes of adapters.
     adapters: Residency,
     /// Features of stored examples.
@@ -176,7 +178,7 @@ impl Service {
             clock,
             ids,
             config: Arc::new(config),
-            decoders: Arc::new(Semaphore::new(decoders)),
+            decoders: Turns::new(decoders),
             adapters,
             features: nearest::Features::new(),
             last_known: LastKnown::new(last_known),

@@ -1,5 +1,6 @@
 //! Clients: each a thread that sends, waits for the answer, and sends again.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::{RngExt, SeedableRng};
@@ -12,13 +13,38 @@ pub(super) struct Plan {
 }
 
 /// What one client sends.
+#[derive(Clone)]
 pub(super) struct Client {
-    pub(super) key: Option<String>,
-    /// Paths and bodies.
-    pub(super) requests: Vec<(String, String)>,
-    /// How they are chosen: the first the most often, by Zipf's law with this exponent.
-    pub(super) zipf: f64,
+    pub(super) requests: Arc<Requests>,
     pub(super) is_counted: bool,
+}
+
+/// What is chosen from, shared by those who choose alike.
+pub(super) struct Requests {
+    all: Vec<Request>,
+    /// Cumulated shares, the first the most often.
+    shares: Vec<f64>,
+}
+
+/// One request.
+pub(super) struct Request {
+    pub(super) key: Option<String>,
+    pub(super) path: String,
+    pub(super) body: Arc<str>,
+}
+
+impl Requests {
+    /// Chosen by Zipf's law with this exponent; 0 chooses all alike.
+    pub(super) fn new(all: Vec<Request>, zipf: f64) -> Self {
+        let shares = shares(all.len(), zipf);
+        Self { all, shares }
+    }
+
+    /// The one at `drawn`, a number from 0 to 1.
+    fn at(&self, drawn: f64) -> &Request {
+        let chosen = self.shares.partition_point(|&share| share < drawn);
+        &self.all[chosen.min(self.all.len() - 1)]
+    }
 }
 
 /// One request that was answered in the time that is measured.
@@ -37,10 +63,9 @@ pub(super) fn run(plan: &Plan, warm_up: Duration, measured: Duration) -> Vec<Out
             .clients
             .iter()
             .enumerate()
-            .filter(|(_, client)| !client.requests.is_empty())
             .map(|(number, client)| scope.spawn(move || send(&plan.url, number as u64, client, from, until)))
             .collect();
-        let counted = plan.clients.iter().filter(|client| !client.requests.is_empty()).map(|client| client.is_counted);
+        let counted = plan.clients.iter().map(|client| client.is_counted);
         let ended = running.into_iter().map(|thread| thread.join().unwrap_or_default());
         ended.zip(counted).filter(|(_, is_counted)| *is_counted).flat_map(|(outcomes, _)| outcomes).collect()
     })
@@ -50,20 +75,16 @@ fn send(url: &str, number: u64, client: &Client, from: Instant, until: Instant) 
     let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false);
     let agent = config.timeout_global(Some(Duration::from_mins(1))).build().new_agent();
     let rng = &mut ChaCha8Rng::seed_from_u64(number);
-    let shares = shares(client.requests.len(), client.zipf);
-    let authorization = client.key.as_ref().map(|key| format!("Bearer {key}"));
     let mut outcomes = Vec::new();
     loop {
         let started = Instant::now();
         if started >= until {
             return outcomes;
         }
-        let drawn = rng.random_range(0.0..1.0);
-        let chosen = shares.partition_point(|&share| share < drawn).min(client.requests.len() - 1);
-        let (path, body) = &client.requests[chosen];
+        let Request { key, path, body } = client.requests.at(rng.random_range(0.0..1.0));
         let mut request = agent.post(format!("{url}{path}")).header("content-type", "application/json");
-        if let Some(authorization) = &authorization {
-            request = request.header("authorization", authorization);
+        if let Some(key) = key {
+            request = request.header("authorization", format!("Bearer {key}"));
         }
         let status = match request.send(body.as_bytes()) {
             // An answer is there when its last byte is.

@@ -6,15 +6,24 @@ mod report;
 mod server;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
 
-use self::load::{Client, Plan};
+use self::drawings::Drawn;
+use self::load::{Client, Plan, Request, Requests};
 use self::report::Report;
 use self::server::Target;
 use super::{CliError, out, plot};
 use crate::config::EngineConfig;
+use crate::domain::InputSchema;
+
+/// Episodes from which tasks are made, by turns.
+const EPISODES: usize = 64;
+
+/// Tasks that are made at the same time.
+const AT_ONCE: usize = 16;
 
 /// Measures a server: requests a second, latencies, batches reached, and what a flood does to the others.
 ///
@@ -46,9 +55,9 @@ pub struct Bench {
     #[arg(long, value_delimiter = ',', default_values_t = [64])]
     tenants: Vec<usize>,
 
-    /// Adapted tasks of all tenants that predictions are asked of.
-    #[arg(long, default_value_t = 64)]
-    tasks: usize,
+    /// Adapted tasks of all tenants that predictions are asked of; one for each tenant by default.
+    #[arg(long)]
+    tasks: Option<usize>,
 
     /// Exponent of Zipf's law by which tasks are asked; 0 asks all alike.
     #[arg(long, default_value_t = 0.0)]
@@ -102,7 +111,7 @@ pub enum Work {
 impl Bench {
     /// Measures and reports.
     pub fn run(self) -> Result<(), CliError> {
-        if self.clients == 0 || self.tenants.contains(&0) || self.tasks == 0 || self.seconds <= 0.0 {
+        if self.clients == 0 || self.tenants.contains(&0) || self.tasks == Some(0) || self.seconds <= 0.0 {
             return Err(CliError::Usage("--clients, --tenants, --tasks and --seconds are at least one".to_owned()));
         }
         let most = self.tenants.iter().copied().max().unwrap_or(1);
@@ -133,41 +142,65 @@ impl Bench {
     }
 
     /// What each client sends.
-    fn plan(&self, target: &Target, input: &crate::domain::InputSchema, tenants: usize) -> Result<Plan, CliError> {
-        let episode = |seed: usize| drawings::episode(input, seed as u64, [self.way, self.shot, self.query]);
-        let mut clients = Vec::new();
-        match self.work {
-            Work::AdaptPredict => {
-                for client in 0..self.clients + self.flood {
-                    let tenant = if client < self.clients { client % tenants } else { tenants };
-                    let requests = vec![("/v1/adapt-predict".to_owned(), episode(client).in_one(&self.base_model))];
-                    clients.push(Client {
-                        key: target.key(tenant),
-                        requests,
-                        zipf: 0.0,
-                        is_counted: client < self.clients,
-                    });
-                }
-            }
-            Work::Predict => {
-                let flooding = usize::from(self.flood > 0);
-                let tasks = (0..self.tasks + flooding)
-                    .map(|task| {
-                        let key = target.key(if task < self.tasks { task % tenants } else { tenants });
-                        let place = target.adapted(key.as_deref(), &episode(task).as_task(&self.base_model))?;
-                        Ok((key, (format!("{place}/predict"), episode(task).query_only())))
-                    })
-                    .collect::<Result<Vec<_>, CliError>>()?;
-                for client in 0..self.clients + self.flood {
-                    let owner = if client < self.clients { client % tenants.min(self.tasks) } else { tenants };
-                    let key = target.key(owner);
-                    let own =
-                        tasks.iter().filter(|(owner, _)| *owner == key).map(|(_, request)| request.clone()).collect();
-                    let is_counted = client < self.clients;
-                    clients.push(Client { key, requests: own, zipf: self.zipf, is_counted });
-                }
-            }
-        }
+    fn plan(&self, target: &Target, input: &InputSchema, tenants: usize) -> Result<Plan, CliError> {
+        let clients = match self.work {
+            Work::AdaptPredict => self.adapting(target, input, tenants),
+            Work::Predict => self.predicting(target, input, tenants)?,
+        };
         Ok(Plan { url: target.url().to_owned(), clients })
     }
+
+    /// Each client asks for its own episode, as a tenant by turns.
+    fn adapting(&self, target: &Target, input: &InputSchema, tenants: usize) -> Vec<Client> {
+        let client = |number: usize| {
+            let is_counted = number < self.clients;
+            let body = self.episode(input, number).in_one(&self.base_model).into();
+            let key = target.key(if is_counted { number % tenants } else { tenants });
+            let one = Request { key, path: "/v1/adapt-predict".to_owned(), body };
+            Client { requests: Arc::new(Requests::new(vec![one], 0.0)), is_counted }
+        };
+        (0..self.clients + self.flood).map(client).collect()
+    }
+
+    /// Every client asks of all tasks, which tenants own by turns; those who flood ask of one task more, of one tenant
+    /// more.
+    fn predicting(&self, target: &Target, input: &InputSchema, tenants: usize) -> Result<Vec<Client>, CliError> {
+        let episodes: Vec<Drawn> = (0..EPISODES).map(|seed| self.episode(input, seed)).collect();
+        let queries: Vec<Arc<str>> = episodes.iter().map(|episode| episode.query_only().into()).collect();
+        let asked = |task: usize, tenant: usize| {
+            let key = target.key(tenant);
+            let place = target.adapted(key.as_deref(), &episodes[task % EPISODES].as_task(&self.base_model))?;
+            Ok(Request { key, path: format!("{place}/predict"), body: Arc::clone(&queries[task % EPISODES]) })
+        };
+        let tasks = self.tasks.unwrap_or(tenants);
+        let all = in_parallel(tasks, |task| asked(task, task % tenants))?;
+        let counted = Client { requests: Arc::new(Requests::new(all, self.zipf)), is_counted: true };
+        let mut clients = vec![counted; self.clients];
+        if self.flood > 0 {
+            let requests = Arc::new(Requests::new(vec![asked(tasks, tenants)?], 0.0));
+            clients.extend(vec![Client { requests, is_counted: false }; self.flood]);
+        }
+        Ok(clients)
+    }
+
+    fn episode(&self, input: &InputSchema, seed: usize) -> Drawn {
+        drawings::episode(input, seed as u64, [self.way, self.shot, self.query])
+    }
+}
+
+/// `0..count` made by some threads at once, in order.
+fn in_parallel<T: Send>(count: usize, make: impl Fn(usize) -> Result<T, CliError> + Sync) -> Result<Vec<T>, CliError> {
+    let each = count.div_ceil(AT_ONCE).max(1);
+    std::thread::scope(|scope| {
+        let make = &make;
+        let running: Vec<_> = (0..count)
+            .step_by(each)
+            .map(|from| scope.spawn(move || (from..(from + each).min(count)).map(make).collect::<Result<Vec<_>, _>>()))
+            .collect();
+        let mut all = Vec::with_capacity(count);
+        for thread in running {
+            all.extend(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        Ok(all)
+    })
 }

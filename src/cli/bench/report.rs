@@ -23,9 +23,10 @@ pub(super) struct Report {
     /// Answers that were no success, by status; 0 is no answer at all.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     errors: BTreeMap<u16, usize>,
-    /// Mean commands, tenants and rows of a batch, where the server is in this process.
+    /// Mean commands, tenants and rows of a batch, and the milliseconds that a worker computed, where the server is in this
+    /// process.
     #[serde(skip_serializing_if = "Option::is_none")]
-    batch: Option<[f64; 3]>,
+    batch: Option<[f64; 4]>,
 }
 
 impl Report {
@@ -69,12 +70,12 @@ fn quantile(sorted: &[f64], percent: usize) -> f64 {
 /// A table for people.
 pub(super) fn print(reports: &[Report]) {
     out::line(format!(
-        "{:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}  batch: commands tenants rows",
+        "{:>8} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>7}  batch: commands tenants rows  ms",
         "tenants", "requests", "per s", "p50 ms", "p95 ms", "p99 ms", "max ms", "errors"
     ));
     for report in reports {
-        let batch = report.batch.map_or_else(String::new, |[commands, tenants, rows]| {
-            format!("{commands:>15.1} {tenants:>7.1} {rows:>4.0}")
+        let batch = report.batch.map_or_else(String::new, |[commands, tenants, rows, ms]| {
+            format!("{commands:>15.1} {tenants:>7.1} {rows:>4.0} {ms:>3.1}")
         });
         out::line(format!(
             "{:>8} {:>9} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>9.1} {:>7}  {batch}",

@@ -34,8 +34,8 @@ struct Own {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Batches {
     count: f64,
-    /// Commands, tenants, rows.
-    sums: [f64; 3],
+    /// Commands, tenants, rows, seconds.
+    sums: [f64; 4],
 }
 
 impl Target {
@@ -109,7 +109,7 @@ impl Target {
             let lines = text.lines().filter(|line| line.starts_with(name));
             lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
         };
-        let sums = ["imprint_batch_commands_sum", "imprint_batch_tenants_sum", "imprint_batch_rows_sum"].map(sum);
+        let sums = ["commands", "tenants", "rows", "seconds"].map(|of| sum(&format!("imprint_batch_{of}_sum")));
         Batches { count: sum("imprint_batch_commands_count"), sums }
     }
 
@@ -159,8 +159,9 @@ impl Batches {
         Self { count: self.count - before.count, sums }
     }
 
-    /// Mean commands, tenants and rows.
-    pub(super) fn means(self) -> Option<[f64; 3]> {
-        (self.count > 0.0).then(|| self.sums.map(|sum| sum / self.count))
+    /// Mean commands, tenants, rows and milliseconds.
+    pub(super) fn means(self) -> Option<[f64; 4]> {
+        let [commands, tenants, rows, seconds] = self.sums.map(|sum| sum / self.count);
+        (self.count > 0.0).then_some([commands, tenants, rows, 1e3 * seconds])
     }
 }

@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::domain::TenantId;
+use super::TenantId;
 
 /// Waiting items, each a tenant's and of some cost.
-pub(super) struct FairQueue<T> {
+#[derive(Debug)]
+pub struct FairQueue<T> {
     waiting: BTreeMap<Turn, Waiting<T>>,
     accounts: HashMap<TenantId, Account>,
     /// Virtual time: the start of what was served last.
@@ -23,30 +24,39 @@ pub(super) struct FairQueue<T> {
 
 /// An item's place: earlier starts first, of equal ones the earlier arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Turn {
+pub struct Turn {
     start: u64,
     arrival: u64,
 }
 
+#[derive(Debug)]
 struct Waiting<T> {
     tenant: TenantId,
     cost: u64,
     item: T,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Account {
     /// When, in virtual time, the tenant's last item is done.
     finish: u64,
     waiting: usize,
 }
 
+impl<T> Default for FairQueue<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> FairQueue<T> {
-    pub(super) fn new() -> Self {
+    /// Nobody waits.
+    pub fn new() -> Self {
         Self { waiting: BTreeMap::new(), accounts: HashMap::new(), now: 0, arrivals: 0, backlog: 0 }
     }
 
-    pub(super) fn push(&mut self, tenant: TenantId, cost: u64, item: T) {
+    /// Puts an item of `cost` behind the tenant's others. The unit is the caller's; 0 counts as 1.
+    pub fn push(&mut self, tenant: TenantId, cost: u64, item: T) {
         let account = self.accounts.entry(tenant).or_default();
         let start = account.finish.max(self.now);
         account.finish = start.saturating_add(cost.max(1));
@@ -57,12 +67,18 @@ impl<T> FairQueue<T> {
     }
 
     /// What waits, in fair order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Turn, &T)> {
+    pub fn iter(&self) -> impl Iterator<Item = (Turn, &T)> {
         self.waiting.iter().map(|(turn, waiting)| (*turn, &waiting.item))
     }
 
+    /// Takes out the one whose turn it is.
+    pub fn pop(&mut self) -> Option<T> {
+        let (&first, _) = self.waiting.first_key_value()?;
+        self.take(&[first]).pop()
+    }
+
     /// Takes these out, in their order. The first one is whose turn it was; others may go with it before theirs.
-    pub(super) fn take(&mut self, turns: &[Turn]) -> Vec<T> {
+    pub fn take(&mut self, turns: &[Turn]) -> Vec<T> {
         if let Some(first) = turns.first() {
             self.now = self.now.max(first.start);
         }
@@ -72,28 +88,30 @@ impl<T> FairQueue<T> {
     }
 
     /// Takes out everything that is not to be kept.
-    pub(super) fn weed(&mut self, keep: impl Fn(&T) -> bool) -> Vec<T> {
+    pub fn weed(&mut self, keep: impl Fn(&T) -> bool) -> Vec<T> {
         let unwanted: Vec<Turn> = self.iter().filter(|(_, item)| !keep(item)).map(|(turn, _)| turn).collect();
         let weeded = unwanted.into_iter().filter_map(|turn| self.remove(turn)).collect();
         self.settle();
         weeded
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// How many wait.
+    pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
     /// How many items of one tenant wait.
-    pub(super) fn waiting_of(&self, tenant: TenantId) -> usize {
+    pub fn waiting_of(&self, tenant: TenantId) -> usize {
         self.accounts.get(&tenant).map_or(0, |account| account.waiting)
     }
 
     /// Sum of the costs that wait.
-    pub(super) fn backlog(&self) -> u64 {
+    pub fn backlog(&self) -> u64 {
         self.backlog
     }
 
@@ -130,11 +148,6 @@ mod tests {
         (0..count).map(|_| TenantId::fresh(&ids as &dyn IdSource)).collect()
     }
 
-    fn pop<T>(queue: &mut FairQueue<T>) -> Option<T> {
-        let first = queue.iter().next()?.0;
-        queue.take(&[first]).pop()
-    }
-
     #[test]
     fn a_flood_does_not_delay_who_comes_after_it() {
         let [flood, other] = tenants(2)[..] else { panic!("two") };
@@ -142,11 +155,11 @@ mod tests {
         for item in 0..1000 {
             queue.push(flood, 10, item);
         }
-        assert_eq!(pop(&mut queue), Some(0));
+        assert_eq!(queue.pop(), Some(0));
 
         queue.push(other, 10, -1);
 
-        let next = [pop(&mut queue), pop(&mut queue)];
+        let next = [queue.pop(), queue.pop()];
         assert!(next.contains(&Some(-1)), "{next:?}");
     }
 
@@ -159,7 +172,7 @@ mod tests {
             queue.push(cheap, 10, "cheap");
         }
 
-        let served: Vec<_> = (0..40).filter_map(|_| pop(&mut queue)).collect();
+        let served: Vec<_> = (0..40).filter_map(|_| queue.pop()).collect();
 
         assert_eq!(served.iter().filter(|item| **item == "dear").count(), 10);
     }
@@ -169,7 +182,7 @@ mod tests {
         let mut queue = FairQueue::new();
         for tenant in tenants(1000) {
             queue.push(tenant, 1, ());
-            pop(&mut queue);
+            queue.pop();
         }
 
         assert_eq!((queue.accounts.len(), queue.backlog()), (0, 0));
@@ -190,7 +203,7 @@ mod tests {
             }
             let mut served = [0u64; 2];
             for _ in 0..count {
-                let (who, cost) = pop(&mut queue).unwrap();
+                let (who, cost) = queue.pop().unwrap();
                 served[who] += cost;
             }
             let (a, b) = costs.iter().fold((0, 0), |(a, b), &(x, y)| (a.max(x), b.max(y)));
@@ -207,7 +220,7 @@ mod tests {
             }
             let mut last = [None; 5];
             let mut count = 0;
-            while let Some((tenant, index)) = pop(&mut queue) {
+            while let Some((tenant, index)) = queue.pop() {
                 prop_assert!(last[tenant] < Some(index));
                 last[tenant] = Some(index);
                 count += 1;
