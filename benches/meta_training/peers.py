@@ -1,10 +1,11 @@
-"""The outer loops that people write in Python, on the tasks of `benches/meta_training.rs`: second-order MAML, five inner steps.
+"""What people write in Python for the tasks of `benches/meta_training.rs` (second-order MAML, five inner steps) and of
+`benches/adaptations.rs` (its inner loop alone, as a server runs it).
 
-    python benches/meta_training/peers.py eager|vmap|higher|jax conv4|sinusoid [SECONDS [THREADS]]
+    python benches/meta_training/peers.py eager|vmap|higher|jax|jax-map conv4|sinusoid|adapt1|adapt5 [SECONDS [THREADS]]
 
-`eager` is the loop over tasks with `torch.autograd.grad(create_graph=True)`; `vmap` is `torch.func` over stacked tasks;
-`higher` is the library of that name; `jax` is `jit` of `vmap`. Each prints one line of JSON. Query rows are normalised by
-their own statistics here, which is common, and one pass less than what Imprint does.
+`eager` is the loop over tasks with `torch.autograd.grad`; `vmap` is `torch.func` over stacked tasks; `higher` is the library
+of that name; `jax` is `jit` of `vmap`, `jax-map` `jit` of `lax.map`, one task after another. Each prints one line of JSON.
+Query rows are normalised by their own statistics here, which is common, and one pass less than what Imprint does.
 """
 
 import json
@@ -18,9 +19,10 @@ SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 10.0
 THREADS = int(sys.argv[4]) if len(sys.argv) > 4 else os.cpu_count()
 WARM_UP = 3
 STEPS = 5
-CONV = BENCH == "conv4"
+ADAPT = BENCH.startswith("adapt")
+CONV = BENCH != "sinusoid"
 TASKS, INNER_LR = (16, 0.1) if CONV else (25, 0.01)
-SUPPORT, QUERY = (5, 75) if CONV else (10, 10)
+SUPPORT, QUERY = (25 if BENCH == "adapt5" else 5, 75) if CONV else (10, 10)
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = str(THREADS)
@@ -65,7 +67,7 @@ def torch_step():
     row = (1, 28, 28) if CONV else (1,)
     support, query = torch.rand(TASKS, SUPPORT, *row), torch.rand(TASKS, QUERY, *row)
     if CONV:
-        support_y = torch.arange(5).expand(TASKS, 5)
+        support_y = torch.arange(5).repeat_interleave(SUPPORT // 5).expand(TASKS, SUPPORT)
         query_y = torch.arange(5).repeat_interleave(15).expand(TASKS, 75)
     else:
         support_y, query_y = torch.rand(TASKS, SUPPORT, 1), torch.rand(TASKS, QUERY, 1)
@@ -83,12 +85,29 @@ def torch_step():
 
     from torch.func import grad, vmap
 
-    def of_task(parameters, x, y, qx, qy):
+    def inner(parameters, x, y):
         fast = parameters
         for _ in range(STEPS):
             gradients = grad(lambda p: loss(network(p, x), y))(fast)
             fast = [p - INNER_LR * g for p, g in zip(fast, gradients)]
-        return loss(network(fast, qx), qy)
+        return fast
+
+    def of_task(parameters, x, y, qx, qy):
+        return loss(network(inner(parameters, x, y), qx), qy)
+
+    def adapt_eagerly():
+        for task in range(TASKS):
+            fast = theta
+            for _ in range(STEPS):
+                gradients = torch.autograd.grad(loss(network(fast, support[task]), support_y[task]), fast)
+                fast = [(p - INNER_LR * g).detach().requires_grad_() for p, g in zip(fast, gradients)]
+
+    def adapt_stacked():
+        with torch.no_grad():
+            vmap(inner, in_dims=(None, 0, 0))(theta, support, support_y)
+
+    if ADAPT:
+        return {"eager": adapt_eagerly, "vmap": adapt_stacked}[PEER]
 
     def stacked():
         optimizer.zero_grad()
@@ -153,15 +172,23 @@ def jax_step():
             return -jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], 1).mean()
         return ((outputs - y) ** 2).mean()
 
-    def of_task(parameters, x, y, qx, qy):
+    def inner(parameters, x, y):
         fast = parameters
         for _ in range(STEPS):
             gradients = jax.grad(loss)(fast, x, y)
             fast = [p - INNER_LR * g for p, g in zip(fast, gradients)]
-        return loss(fast, qx, qy)
+        return fast
+
+    def of_task(parameters, x, y, qx, qy):
+        return loss(inner(parameters, x, y), qx, qy)
+
+    def over_tasks(of_one, parameters, data):
+        if PEER == "jax-map":
+            return jax.lax.map(lambda one: of_one(parameters, *one), data)
+        return jax.vmap(lambda *one: of_one(parameters, *one))(*data)
 
     def outer(parameters, *data):
-        return jax.vmap(of_task, in_axes=(None, 0, 0, 0, 0))(parameters, *data).mean()
+        return over_tasks(of_task, parameters, data).mean()
 
     keys = jax.random.split(jax.random.key(0), 40)
     theta = [
@@ -175,7 +202,8 @@ def jax_step():
     row = (28, 28, 1) if CONV else (1,)
     support, query = jax.random.uniform(keys[-1], (TASKS, SUPPORT, *row)), jax.random.uniform(keys[-2], (TASKS, QUERY, *row))
     if CONV:
-        support_y, query_y = jnp.tile(jnp.arange(5), (TASKS, 1)), jnp.tile(jnp.repeat(jnp.arange(5), 15), (TASKS, 1))
+        support_y = jnp.tile(jnp.repeat(jnp.arange(5), SUPPORT // 5), (TASKS, 1))
+        query_y = jnp.tile(jnp.repeat(jnp.arange(5), 15), (TASKS, 1))
     else:
         support_y, query_y = jnp.ones((TASKS, SUPPORT, 1)), jnp.ones((TASKS, QUERY, 1))
 
@@ -184,6 +212,10 @@ def jax_step():
         gradients = jax.grad(outer)(theta, support, support_y, query, query_y)
         moved, state = optimizer.update(gradients, state)
         return optax.apply_updates(theta, moved), state
+
+    if ADAPT:
+        adapt = jax.jit(lambda *data: over_tasks(inner, theta, data))
+        return lambda: jax.block_until_ready(adapt(support, support_y))
 
     kept = {"theta": theta, "state": state}
 
@@ -194,7 +226,7 @@ def jax_step():
     return step
 
 
-step = jax_step() if PEER == "jax" else torch_step()
+step = jax_step() if PEER.startswith("jax") else torch_step()
 for _ in range(WARM_UP):
     step()
 begun, steps = time.perf_counter(), 0
