@@ -114,7 +114,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let products = rate(threads, time / 4, square, |square| drop(square.matmul(square)));
     let peak = products * 1024f64.powi(3);
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let high = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    let high =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
     let line = serde_json::json!({
         "peer": "imprint",
         "bench": bench,

@@ -10,6 +10,16 @@ use rand_chacha::ChaCha8Rng;
 pub(super) struct Plan {
     pub(super) url: String,
     pub(super) clients: Vec<Client>,
+    /// Requests a second that all clients together send, whatever comes back; as fast as answers come without it.
+    pub(super) rate: Option<f64>,
+}
+
+impl Plan {
+    /// When each client sends, from its number and the beginning: the first time, and the time between two.
+    fn pace(&self, number: usize) -> Option<(Duration, Duration)> {
+        let between = Duration::from_secs_f64(self.clients.len() as f64 / self.rate?);
+        Some((between.mul_f64(number as f64 / self.clients.len() as f64), between))
+    }
 }
 
 /// What one client sends.
@@ -56,14 +66,15 @@ pub(super) struct Outcome {
 
 /// Runs all clients at once; outcomes of those that count.
 pub(super) fn run(plan: &Plan, warm_up: Duration, measured: Duration) -> Vec<Outcome> {
-    let from = Instant::now() + warm_up;
+    let begun = Instant::now();
+    let from = begun + warm_up;
     let until = from + measured;
     std::thread::scope(|scope| {
         let running: Vec<_> = plan
             .clients
             .iter()
             .enumerate()
-            .map(|(number, client)| scope.spawn(move || send(&plan.url, number as u64, client, from, until)))
+            .map(|(number, client)| scope.spawn(move || send(plan, number, client, [begun, from, until])))
             .collect();
         let counted = plan.clients.iter().map(|client| client.is_counted);
         let ended = running.into_iter().map(|thread| thread.join().unwrap_or_default());
@@ -71,18 +82,24 @@ pub(super) fn run(plan: &Plan, warm_up: Duration, measured: Duration) -> Vec<Out
     })
 }
 
-fn send(url: &str, number: u64, client: &Client, from: Instant, until: Instant) -> Vec<Outcome> {
+fn send(plan: &Plan, number: usize, client: &Client, [begun, from, until]: [Instant; 3]) -> Vec<Outcome> {
     let config = ureq::Agent::config_builder().proxy(None).http_status_as_error(false);
     let agent = config.timeout_global(Some(Duration::from_mins(1))).build().new_agent();
-    let rng = &mut ChaCha8Rng::seed_from_u64(number);
+    let rng = &mut ChaCha8Rng::seed_from_u64(number as u64);
+    let pace = plan.pace(number);
+    let mut due = begun + pace.map_or(Duration::ZERO, |(first, _)| first);
     let mut outcomes = Vec::new();
     loop {
+        if let Some((_, between)) = pace {
+            std::thread::sleep(due.min(until).saturating_duration_since(Instant::now()));
+            due = (due + between).max(Instant::now()); // what could not be sent in its time is not sent later
+        }
         let started = Instant::now();
         if started >= until {
             return outcomes;
         }
         let Request { key, path, body } = client.requests.at(rng.random_range(0.0..1.0));
-        let mut request = agent.post(format!("{url}{path}")).header("content-type", "application/json");
+        let mut request = agent.post(format!("{}{path}", plan.url)).header("content-type", "application/json");
         if let Some(key) = key {
             request = request.header("authorization", format!("Bearer {key}"));
         }
@@ -95,7 +112,7 @@ fn send(url: &str, number: u64, client: &Client, from: Instant, until: Instant) 
         if started >= from && ended <= until {
             outcomes.push(Outcome { took: ended - started, status });
         }
-        if status != 200 {
+        if status != 200 && pace.is_none() {
             std::thread::sleep(Duration::from_millis(5)); // an error is not a way to be faster
         }
     }

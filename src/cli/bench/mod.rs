@@ -63,6 +63,11 @@ pub struct Bench {
     #[arg(long, default_value_t = 0.0)]
     zipf: f64,
 
+    /// Requests a second that all clients together send, whatever comes back, as far as there are clients to send them; by
+    /// default each sends when it has its answer.
+    #[arg(long)]
+    rate: Option<f64>,
+
     /// Clients of one more tenant, whose requests are not counted.
     #[arg(long, default_value_t = 0)]
     flood: usize,
@@ -111,8 +116,15 @@ pub enum Work {
 impl Bench {
     /// Measures and reports.
     pub fn run(self) -> Result<(), CliError> {
-        if self.clients == 0 || self.tenants.contains(&0) || self.tasks == Some(0) || self.seconds <= 0.0 {
-            return Err(CliError::Usage("--clients, --tenants, --tasks and --seconds are at least one".to_owned()));
+        if self.clients == 0
+            || self.tenants.contains(&0)
+            || self.tasks == Some(0)
+            || self.seconds <= 0.0
+            || self.rate.is_some_and(|rate| rate <= 0.0)
+        {
+            return Err(CliError::Usage(
+                "--clients, --tenants, --tasks, --seconds and --rate are more than nothing".to_owned(),
+            ));
         }
         let most = self.tenants.iter().copied().max().unwrap_or(1);
         let target = match &self.url {
@@ -147,7 +159,7 @@ impl Bench {
             Work::AdaptPredict => self.adapting(target, input, tenants),
             Work::Predict => self.predicting(target, input, tenants)?,
         };
-        Ok(Plan { url: target.url().to_owned(), clients })
+        Ok(Plan { url: target.url().to_owned(), clients, rate: self.rate })
     }
 
     /// Each client asks for its own episode, as a tenant by turns.
