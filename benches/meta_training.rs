@@ -21,12 +21,13 @@ use tch::Device;
 /// Outer steps that are not counted.
 const WARM_UP: u64 = 3;
 
-/// MAML of second order with five inner steps: as in Finn et al. 2017, §5.1 (10 examples, 10 queries, 25 tasks) and §5.2
+/// MAML of second order with five inner steps: as in Finn et al. 2017, §5.1 (10 examples, 10 queries, 25 tasks; the step
+/// of their code, since five of the paper's leave the finite numbers before anything is learned) and §5.2
 /// (5-way 1-shot, 15 queries of a class, here with 64 filters and 16 tasks).
 fn training_file(bench: &str) -> String {
     let (backbone, inner_lr, way, shot, query, meta_batch) = match bench {
         "conv4" => (r#"{ kind = "conv4", filters = 64, norm = "support" }"#, 0.1, 5, 1, 15, 16),
-        _ => (r#"{ kind = "mlp", hidden = [40, 40] }"#, 0.01, 1, 10, 10, 25),
+        _ => (r#"{ kind = "mlp", hidden = [40, 40] }"#, 0.001, 1, 10, 10, 25),
     };
     format!(
         r#"
@@ -51,7 +52,6 @@ fn training_file(bench: &str) -> String {
         meta_batch = {meta_batch}
         lr = 1e-4
         final_lr = 1e-4
-        clip = 10.0
         [validation]
         every = 1000000
         episodes = 1

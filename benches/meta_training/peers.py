@@ -21,7 +21,7 @@ WARM_UP = 3
 STEPS = 5
 ADAPT = BENCH.startswith("adapt")
 CONV = BENCH != "sinusoid"
-TASKS, INNER_LR = (16, 0.1) if CONV else (25, 0.01)
+TASKS, INNER_LR = (16, 0.1) if CONV else (25, 0.001)
 SUPPORT, QUERY = (25 if BENCH == "adapt5" else 5, 75) if CONV else (10, 10)
 
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
