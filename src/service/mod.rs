@@ -15,6 +15,7 @@ mod bulk_runner;
 mod classify;
 mod erasures;
 mod error;
+mod evaluations;
 mod events;
 mod examples;
 mod feedback;
@@ -68,12 +69,13 @@ pub use bulk::{BulkAnswer, BulkBegun, BulkIntake, BulkLine, NewBulk};
 pub use classify::{Classified, Classify};
 pub use erasures::SignedReceipt;
 pub use error::ServiceError;
+pub use evaluations::Evaluated;
 pub use events::QueuePlace;
 pub use examples::{Given, GivenExample, SupportAdded, SupportPatch};
 pub use feedback::{Feedback, FeedbackTaken};
 pub use nearest::{Found, Hit, Neighbour, Search};
 pub use predictions::{
-    AdaptPredict, AdaptPredicted, Answer, AnswerSpan, AnswerStyle, Compared, Evaluated, Predict, Predicted, Prediction,
+    AdaptPredict, AdaptPredicted, Answer, AnswerSpan, AnswerStyle, Compared, Predict, Predicted, Prediction,
 };
 pub use ranking::{Candidate, OrderJudged, Rank, Ranked, RankedItem};
 pub use relay::Relay;

@@ -5,16 +5,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::answering::Answers;
-use super::inputs::{Asked, check_count};
+use super::inputs::Asked;
 use super::nearest::check_nearest;
 use super::prepared::{Prepared, Query};
-use super::ranking::judge_order;
-use super::targets::target;
 use super::tasks::check_kind;
-use super::{Given, GivenExample, Neighbour, OrderJudged, Result, Service, ServiceError};
+use super::{Given, Neighbour, Result, Service, ServiceError};
 use crate::domain::{
-    Adapter, BaseModel, Calibration, Evaluation, Fault, Input, Judged, Kind, Outputs, PredictionId, Quality, Recipe,
-    Span, TagReport, Target, Task, TaskId, TenantId, Usage, argmax, probabilities,
+    Adapter, BaseModel, Calibration, Fault, Input, Kind, Outputs, PredictionId, Quality, Recipe, Span, Task, TaskId,
+    TenantId, Usage, argmax, probabilities,
 };
 use crate::engine::Origin;
 
@@ -179,6 +177,7 @@ fn put_nearest(predictions: &mut [Prediction], nearest: Option<Vec<Vec<Neighbour
 
 impl Service {
     /// Predicts with a task's adapter.
+    #[tracing::instrument(skip_all, fields(task.id = %task))]
     pub async fn predict(&self, tenant: TenantId, task: TaskId, request: Predict) -> Result<Predicted> {
         check_style(request.style)?;
         let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;
@@ -225,41 +224,6 @@ impl Service {
         Ok(Compared { agreement: agreement(&answers), answers })
     }
 
-    /// How well a version answers labelled examples, which are not kept.
-    pub async fn evaluate(
-        &self,
-        tenant: TenantId,
-        task: TaskId,
-        version: Option<u32>,
-        examples: Vec<GivenExample>,
-    ) -> Result<(u32, Evaluated)> {
-        let Answers { task, adapter, .. } = self.answering(tenant, task, version).await?;
-        let base = self.base_of(&task, &adapter)?;
-        let truths = examples
-            .iter()
-            .enumerate()
-            .map(|(index, example)| target(base, task.kind, example, &format!("/examples/{index}")))
-            .collect::<Result<Vec<Target>, _>>()?;
-        check_count("examples", truths.len(), base.manifest.limits.max_query, "/examples")?;
-        if truths.is_empty() {
-            return Err(Fault::TooFew { what: "examples", given: 0, least: 1 }.at("/examples").into());
-        }
-        let inputs = examples.into_iter().map(|example| example.input).collect();
-        let origin = Origin::interactive(tenant);
-        let query = self.query(origin, base, inputs, ("/examples", "/input")).await?;
-        if let Query::Sentences(sentences) = query {
-            let report = self.judge_tags(tenant, base, &adapter, sentences, &truths).await?;
-            return Ok((adapter.version, Evaluated::Tags(Box::new(report))));
-        }
-        let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
-        let Predicted { predictions, .. } = self.predict_rows(origin, &task, &adapter, query, style).await?;
-        let evaluated = match task.kind {
-            Kind::Ranking => Evaluated::Order(judge_order(&truths, &numbers(&predictions))),
-            _ => judged(&truths, predictions, adapter.labels),
-        };
-        Ok((adapter.version, evaluated))
-    }
-
     /// What an adapter says to a query, without replies and neighbours.
     pub(super) async fn predict_rows(
         &self,
@@ -284,6 +248,7 @@ impl Service {
     }
 
     /// Adapts and predicts in one; nothing is stored.
+    #[tracing::instrument(skip_all, fields(base_model = request.base_model))]
     pub async fn adapt_predict(&self, tenant: TenantId, request: AdaptPredict) -> Result<AdaptPredicted> {
         let started = Instant::now();
         let base = self.named_base(&request.base_model, "/base_model")?;
@@ -309,8 +274,8 @@ impl Service {
                 let name = &base.manifest.name;
                 let (adapted, outputs) =
                     self.engine.adapt_predict(origin, name, support, request.recipe, query).await?;
-                let judge = |held_out| Quality::from_leave_one_out(&held_out, &of_support, &labels, &order);
-                let quality = adapted.leave_one_out.and_then(judge);
+                let judge = |held_out| Quality::of(&held_out, &of_support, &labels, &order);
+                let quality = adapted.held_out.and_then(judge);
                 let calibration = quality.as_ref().and_then(|quality| quality.calibration.as_ref());
                 (self.answers(kind, &outputs, &labels, calibration, request.style), quality)
             }
@@ -359,53 +324,6 @@ fn agreement(answers: &[Predicted]) -> Option<f64> {
     let (first, others) = all.split_first()?;
     let agreed = (0..first.len()).filter(|&row| others.iter().all(|other| other[row] == first[row])).count();
     Some(agreed as f64 / first.len() as f64)
-}
-
-/// What labelled examples say about a version.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Evaluated {
-    /// About a classifier.
-    Labels(Box<Evaluation>),
-    /// About a tagger.
-    Tags(Box<TagReport>),
-    /// About an order of items.
-    Order(OrderJudged),
-    /// About a regression.
-    Values {
-        /// Examples.
-        n: usize,
-        /// Mean squared error.
-        mean_squared_error: f64,
-    },
-}
-
-fn numbers(predictions: &[Prediction]) -> Vec<f32> {
-    let number = |prediction: &Prediction| if let Answer::Value(value) = prediction.answer { value } else { f32::NAN };
-    predictions.iter().map(number).collect()
-}
-
-/// At least one truth, and as many predictions of the same kind.
-fn judged(truths: &[Target], predictions: Vec<Prediction>, labels: Vec<String>) -> Evaluated {
-    let (mut known, mut answers, mut errors) = (labels, Vec::new(), Vec::new());
-    for (truth, Prediction { answer, .. }) in truths.iter().zip(predictions) {
-        match (truth, answer) {
-            (Target::Label(label), Answer::Label { label: predicted, confidence, abstained, .. }) => {
-                if !known.contains(label) {
-                    known.push(label.clone());
-                }
-                answers.push(Judged { label: label.clone(), predicted, confidence, abstained });
-            }
-            (Target::Value(truth), Answer::Value(value)) => errors.push(f64::from(value - truth).powi(2)),
-            _ => {}
-        }
-    }
-    match Evaluation::of(&answers, &known) {
-        Some(evaluation) => Evaluated::Labels(Box::new(evaluation)),
-        None => Evaluated::Values {
-            n: errors.len(),
-            mean_squared_error: errors.iter().sum::<f64>() / errors.len().max(1) as f64,
-        },
-    }
 }
 
 pub(super) fn check_style(style: AnswerStyle) -> Result<()> {
