@@ -27,7 +27,11 @@ const LAYERS: &[Layer] = &[
     Layer { name: "engine", below: &["config", "domain", "faults", "meta", "nn"], crates: &["tch", "tokio"] },
     Layer { name: "store", below: &["config", "domain", "faults"], crates: &["sqlx", "tokio"] },
     Layer { name: "courier", below: &["config", "faults"], crates: &["tokio"] },
-    Layer { name: "service", below: &["config", "courier", "domain", "engine", "faults", "store"], crates: &["tokio"] },
+    Layer {
+        name: "service",
+        below: &["config", "courier", "domain", "engine", "faults", "store", "telemetry"],
+        crates: &["tokio"],
+    },
     Layer {
         name: "http",
         below: &["config", "domain", "faults", "service", "telemetry"],

@@ -55,7 +55,7 @@ enum Role {
 impl Serve {
     /// Serves until a signal.
     pub fn run(self) -> Result<(), CliError> {
-        telemetry::start(&self.log).map_err(CliError::Usage)?;
+        let _exporting = telemetry::start(&self.log).map_err(CliError::Usage)?;
         let metrics = telemetry::count()?;
         // Before any thread that could use libtorch: it may open the CUDA library.
         let engine = Engine::start(&self.engine)?;

@@ -12,6 +12,11 @@ pub struct LogConfig {
     /// Lines for people, or JSON for machines.
     #[arg(long, env = "IMPRINT_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+
+    /// An OpenTelemetry collector that spans are sent to, by OTLP over HTTP: its address, without a path. None are sent by
+    /// default.
+    #[arg(long, env = "IMPRINT_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// How a log is written.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdaptationId, TaskId, Timestamp};
+use super::{AdaptationId, TaskId, Timestamp, TraceContext};
 
 /// Where an adaptation is. The words are those of `OpenAI`'s jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,4 +133,6 @@ pub struct Adaptation {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+    /// The trace in which it was asked for.
+    pub trace: Option<TraceContext>,
 }

@@ -22,8 +22,10 @@ mod fair;
 mod fuzz;
 mod id;
 mod input;
+mod input_json;
 mod invalid;
 mod learner;
+mod learning_curve;
 mod monitor;
 mod pixels;
 mod quality;
@@ -37,6 +39,7 @@ mod tag_report;
 mod tagged;
 mod task;
 mod tenant;
+mod trace;
 mod webhook;
 
 pub use account::{AuditEntry, Counted, Erasure, Holdings, Receipt, Usage};
@@ -63,9 +66,9 @@ pub use pixels::{PixelLimits, Pixels};
 pub use quality::{Confusion, LabelQuality, Quality, Suspect, accuracy_interval, argmax};
 pub use ranking::{LOOKED_AT, best_first, is_hit, ndcg, pairs_in_order};
 pub use request::{RequestKey, Reservation, SavedResponse};
-pub use rows::{Outputs, Rows};
+pub use rows::{ESTIMATE_FOLDS, HeldOut, Outputs, Rows};
 pub use sentence::{OUTSIDE, Sentence, Span, tag_name};
-pub use signal::Signal;
+pub use signal::{Signal, check_weight};
 pub use support::{SupportSet, Targets, hex};
 pub use tag_report::{ReportLine, ReportTable, TagCounts, TagReport};
 pub use tagged::TaggedSet;
@@ -73,4 +76,5 @@ pub use task::{
     Example, Kind, LabelCount, StoredPrediction, Support, SupportFilter, Target, Task, TaskPatch, TaskSettings,
 };
 pub use tenant::{ApiKey, KeyRecord, Principal, Scope, Tenant};
+pub use trace::TraceContext;
 pub use webhook::{Delivery, DeliveryStatus, Message, Topic, Webhook, WebhookPatch, WebhookSecret};

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{AdaptationStatus, IdSource, MessageId, TenantId, Timestamp, WebhookId};
+use super::{AdaptationStatus, IdSource, MessageId, TenantId, Timestamp, TraceContext, WebhookId};
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -155,6 +155,8 @@ pub struct Message {
     pub payload: String,
     /// When what it tells of happened.
     pub created_at: Timestamp,
+    /// The trace of what it tells of.
+    pub trace: Option<TraceContext>,
 }
 
 impl Message {
@@ -171,7 +173,13 @@ impl Message {
         }
         let body = Body { r#type: topic, timestamp: created_at, data };
         let payload = serde_json::to_string(&body).expect("a message is plain data");
-        Self { id, topic, payload, created_at }
+        Self { id, topic, payload, created_at, trace: None }
+    }
+
+    /// The same, as part of a trace.
+    #[must_use]
+    pub fn traced(self, trace: Option<TraceContext>) -> Self {
+        Self { trace, ..self }
     }
 
     /// The id of the message about a thing of a tenant's: the same, however often it is derived.

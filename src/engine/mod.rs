@@ -42,10 +42,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tokio::time::timeout_at;
-use tracing::Span;
+use tracing::info_span;
 
 use crate::config::EngineConfig;
-use crate::domain::{AdapterBlob, BaseModel, Cost, Outputs, Precision, Recipe, Rows, Size, SupportSet};
+use crate::domain::{
+    AdapterBlob, BaseModel, Cost, ESTIMATE_FOLDS, HeldOut, Outputs, Precision, Recipe, Rows, Size, SupportSet,
+};
 use crate::faults::{self, Site};
 use crate::meta::bundle::{self, BundleError, Network};
 use crate::meta::cost::Accounting;
@@ -166,8 +168,9 @@ pub enum EngineError {
 pub struct Adapted {
     /// The adapter's tensors.
     pub blob: AdapterBlob,
-    /// Leave-one-out scores, row by row of the support set in canonical order, where the learner has them in closed form.
-    pub leave_one_out: Option<Outputs>,
+    /// What its own rows are given without themselves: always where that is a closed form, else if it was asked for and is
+    /// not too dear.
+    pub held_out: Option<HeldOut>,
 }
 
 /// The handle by which the async side speaks to the workers. Cheap to clone.
@@ -296,7 +299,7 @@ impl Engine {
         found.is_some_and(|index| self.0.traits[index].is_shared)
     }
 
-    /// Runs the inner loop.
+    /// Runs the inner loop, and what an estimate of it takes.
     pub async fn adapt(
         &self,
         origin: Origin,
@@ -304,7 +307,12 @@ impl Engine {
         support: SupportSet,
         recipe: Recipe,
     ) -> Result<Adapted, EngineError> {
-        let answer = self.run(origin, base, Work::Adapt { support, recipe, query: None }).await?;
+        let mut work = Work::Adapt { support, recipe, query: None, folds: ESTIMATE_FOLDS };
+        let is_too_dear = self.afford(base, work.size()).is_err();
+        if let (true, Work::Adapt { folds, .. }) = (is_too_dear, &mut work) {
+            *folds = 0;
+        }
+        let answer = self.run(origin, base, work).await?;
         answer.adapted.ok_or(EngineError::Panicked)
     }
 
@@ -327,7 +335,7 @@ impl Engine {
         Ok(features.chunks_exact((features.len() / count).max(1)).map(<[f32]>::to_vec).collect())
     }
 
-    /// Both, and nothing is kept.
+    /// Both, and nothing is kept: no inner loop is run for an estimate.
     pub async fn adapt_predict(
         &self,
         origin: Origin,
@@ -336,7 +344,7 @@ impl Engine {
         recipe: Recipe,
         query: Rows,
     ) -> Result<(Adapted, Outputs), EngineError> {
-        let answer = self.run(origin, base, Work::Adapt { support, recipe, query: Some(query) }).await?;
+        let answer = self.run(origin, base, Work::Adapt { support, recipe, query: Some(query), folds: 0 }).await?;
         answer.adapted.zip(answer.outputs).ok_or(EngineError::Panicked)
     }
 
@@ -397,7 +405,7 @@ impl Engine {
             work,
             reply,
             is_abandoned: Arc::clone(&leaving.0),
-            span: Span::current(),
+            span: info_span!("compute", base_model = base, rows = shape.rows),
             queued_at: Instant::now(),
         };
         faults::pass(Site::Push).await?;

@@ -25,25 +25,21 @@ mod page;
 mod problem;
 mod routes;
 mod tag_report;
+mod trace;
 mod uploads;
 mod weight;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, FromRef};
 use axum::http::{HeaderName, Request};
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::Response;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
-use tower_http::trace::TraceLayer;
-use tracing::{Span, info, info_span};
 
 use crate::config::HttpConfig;
 use crate::domain::{IdSource, hex};
@@ -84,7 +80,7 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(from_fn_with_state(places, admission::admit))
         .layer(from_fn(problem::render))
         .layer(from_fn(measure::count))
-        .layer(TraceLayer::new_for_http().make_span_with(request_span).on_response(answered).on_failure(()))
+        .layer(from_fn_with_state(Arc::clone(&ids), trace::follow))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))
         .layer(from_fn(problem::check_request_id))
@@ -98,18 +94,6 @@ pub fn health(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> R
         .with_state(state)
         .layer(from_fn(problem::render))
         .layer(SetRequestIdLayer::new(REQUEST_ID, RequestIds(ids)))
-}
-
-/// One span a request: what was asked and of which route, never what was sent.
-fn request_span(request: &Request<Body>) -> Span {
-    let route = request.extensions().get::<axum::extract::MatchedPath>().map_or("unmatched", |path| path.as_str());
-    let id = request.headers().get(&REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    info_span!("request", http.method = %request.method(), http.route = route, request.id = id)
-}
-
-/// One line a request. Why it failed was logged where it failed.
-fn answered(response: &Response, took: Duration, _: &Span) {
-    info!(http.status = response.status().as_u16(), http.took_ms = took.as_secs_f64() * 1e3, "answered");
 }
 
 #[derive(Clone)]

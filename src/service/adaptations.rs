@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Promotion, Recipe, Size,
-    Task, TaskId, TenantId,
+    Task, TaskId, TenantId, TraceContext,
 };
 use crate::store::StoreError;
 
@@ -27,10 +27,13 @@ pub struct NewAdaptation {
     pub recipe: Recipe,
     /// Whether its adapter is to answer; as the task's settings say by default.
     pub promote: Option<Promotion>,
+    /// The trace in which it is asked for.
+    pub trace: Option<TraceContext>,
 }
 
 impl Service {
     /// Puts an adaptation into the queue.
+    #[tracing::instrument(skip_all, fields(task.id = %task))]
     pub async fn create_adaptation(&self, tenant: TenantId, task: TaskId, new: NewAdaptation) -> Result<Adaptation> {
         let task = self.found_task(tenant, task).await?;
         let base = self.named_base(&task.base_model, "/base_model")?;
@@ -49,6 +52,7 @@ impl Service {
             created_at: self.clock.now(),
             started_at: None,
             finished_at: None,
+            trace: new.trace,
         };
         if self.store.count_ahead(tenant, &adaptation).await? >= self.config.tenant_queued_adaptations {
             return Err(ServiceError::Limited { code: "tenant_queue", retry_after: QUEUE_RETRY });

@@ -78,6 +78,7 @@ pub struct OrderJudged {
 
 impl Service {
     /// Puts candidates in a person's order.
+    #[tracing::instrument(skip_all, fields(task.id = %task))]
     pub async fn rank(&self, tenant: TenantId, task: TaskId, request: Rank) -> Result<Ranked> {
         check_request(&request)?;
         let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;

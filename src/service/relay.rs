@@ -135,11 +135,12 @@ impl Service {
         let timestamp_s = self.clock.now().millis().div_euclid(1_000);
         let sign = |secret: &crate::domain::WebhookSecret| secret.sign(&id, timestamp_s, &parcel.message.payload);
         let signatures: Vec<String> = parcel.secrets.iter().map(sign).collect();
-        let headers = [
+        let mut headers = vec![
             ("webhook-id", id.clone()),
             ("webhook-timestamp", timestamp_s.to_string()),
             ("webhook-signature", signatures.join(" ")),
         ];
+        headers.extend(parcel.message.trace.map(|trace| ("traceparent", trace.to_string())));
         let sent = courier.post(&parcel.url, &headers, &parcel.message.payload).await;
         let sent = faults::pass(Site::Sent).await.map_err(SendError::from).and(sent);
         let (answered, error) = match sent {
@@ -182,5 +183,5 @@ fn told(notice: &EndNotice) -> Option<Message> {
         "version": notice.version,
         "error": notice.failure,
     });
-    Some(Message::new(id, topic, &data, notice.ended_at))
+    Some(Message::new(id, topic, &data, notice.ended_at).traced(notice.trace))
 }

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, Span, debug, error, info, info_span, warn};
 
 use super::{Result, Service, ServiceError, bulk_runner, steadily};
 use crate::domain::{
@@ -20,6 +20,7 @@ use crate::domain::{
 use crate::engine::{EngineError, Origin};
 use crate::faults::{self, Site};
 use crate::store::{Claim, Completion, Hint, StoreError};
+use crate::telemetry;
 
 /// Longest pause before a full engine is asked again.
 pub(super) const ENGINE_RETRY: Duration = Duration::from_millis(500);
@@ -128,7 +129,7 @@ async fn run(service: Service, name: String, mut stopped: watch::Receiver<bool>)
         let idle = match service.store.claim_adaptation(&name, lease).await {
             Ok(Some(claim)) => {
                 service.announce();
-                let span = info_span!("adaptation", adaptation.id = %claim.adaptation.id, task.id = %claim.task.id);
+                let span = span(&service, &claim);
                 service.work_off(claim, lease).instrument(span).await;
                 continue;
             }
@@ -144,6 +145,14 @@ async fn run(service: Service, name: String, mut stopped: watch::Receiver<bool>)
             _ = stopped.changed() => {}
         }
     }
+}
+
+/// One span an attempt, in the trace in which the adaptation was asked for.
+fn span(service: &Service, claim: &Claim) -> Span {
+    let (id, task) = (claim.adaptation.id, claim.task.id);
+    let span = info_span!("adaptation", adaptation.id = %id, task.id = %task, trace.id = tracing::field::Empty);
+    telemetry::follow(&span, claim.adaptation.trace, &*service.ids);
+    span
 }
 
 impl Service {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::{Page, StoreError};
 use crate::domain::{
     Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, Failure, Task,
-    TaskId, TenantId, Timestamp,
+    TaskId, TenantId, Timestamp, TraceContext,
 };
 
 /// A job that this worker holds.
@@ -41,6 +41,8 @@ pub struct EndNotice {
     pub failure: Option<Failure>,
     /// When, on the database's clock.
     pub ended_at: Timestamp,
+    /// The trace in which it was asked for.
+    pub trace: Option<TraceContext>,
 }
 
 /// How a claimed job ended.

@@ -1,9 +1,15 @@
 //! Logs: to standard error, as lines for people or as JSON for machines. Metrics: counted everywhere, read in one place.
+//! Spans: to a collector, if there is one ([`spans`]).
+
+mod spans;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::config::{LogConfig, LogFormat};
+pub use spans::{Exporting, follow};
 
 /// Bounds of histograms of times, in seconds.
 const SECONDS: &[f64] =
@@ -47,13 +53,19 @@ fn count_from_0() {
     metrics::counter!("imprint_worker_hangs_total").absolute(0);
 }
 
-/// Starts logging for the whole process. A reason if the directives cannot be read.
-pub fn start(config: &LogConfig) -> Result<(), String> {
+/// Starts logging for the whole process, and sending spans if somebody takes them, until what comes back is dropped. A
+/// reason if a setting cannot be read.
+pub fn start(config: &LogConfig) -> Result<Option<Exporting>, String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("--log `{}`: {error}", config.log))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = match config.log_format {
-        LogFormat::Text => log.try_init(),
-        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = match config.log_format {
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().flatten_event(true).boxed(),
     };
-    started.map_err(|error| error.to_string())
+    let exporting = config.otlp_endpoint.as_deref().map(spans::exporting).transpose()?;
+    let (tracer, exporting) = exporting.unzip();
+    let spans = tracer.map(|tracer| tracing_opentelemetry::layer().with_tracer(tracer));
+    let started = tracing_subscriber::registry().with(spans).with(log).with(filter).try_init();
+    started.map_err(|error| error.to_string())?;
+    Ok(exporting)
 }

@@ -22,6 +22,7 @@ use crate::http::events::{EventBody, Follower};
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Following, Maker, Wait};
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::trace::Traced;
 use crate::http::wire::{PromoteBody, QualityBody, RecipeBody};
 use crate::service::{NewAdaptation, QueuePlace, Service, ServiceError};
 
@@ -187,12 +188,12 @@ async fn create_adaptation(
     Caller(tenant): Caller,
     ApiPath(task): ApiPath<TaskId>,
     Wait(wait): Wait,
+    Traced(trace): Traced,
     ApiJson(CreateAdaptationBody { inner_steps, seed, promote }): ApiJson<CreateAdaptationBody>,
 ) -> Result<Response, Problem> {
     let recipe = RecipeBody { inner_steps, seed }.into();
-    let adaptation = service
-        .create_adaptation(tenant, task, NewAdaptation { recipe, promote: promote.map(Promotion::from) })
-        .await?;
+    let new = NewAdaptation { recipe, promote: promote.map(Promotion::from), trace };
+    let adaptation = service.create_adaptation(tenant, task, new).await?;
     let wait = wait.map(|wait| wait.min(Duration::from_secs(config.max_wait_s)));
     let adaptation = service.await_adaptation(tenant, adaptation.id, wait.unwrap_or_default()).await?;
     respond(&service, tenant, adaptation, wait).await

@@ -34,8 +34,8 @@ pub(super) async fn submit(
         return Err(StoreError::Full { what: "queued adaptations", limit: max_queued });
     }
     sqlx::query(
-        "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, promotion, status, attempt, created_at, place) \
-         VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, $8) ON CONFLICT DO NOTHING",
+        "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, promotion, status, attempt, created_at, place, \
+         traceparent) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, $8, $9) ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
     .bind(adaptation.id.to_string())
@@ -45,6 +45,7 @@ pub(super) async fn submit(
     .bind(adaptation.promote.name())
     .bind(adaptation.created_at.millis())
     .bind(place)
+    .bind(adaptation.trace.map(|trace| trace.to_string()))
     .execute(&mut *tx)
     .await?;
     faults::pass(Site::Submitted).await?;
@@ -128,6 +129,7 @@ pub(super) fn adaptation(row: &AnyRow) -> Result<Adaptation, StoreError> {
         created_at: fields.moment("created_at")?,
         started_at: fields.moment_if_any("started_at")?,
         finished_at: fields.moment_if_any("finished_at")?,
+        trace: fields.parse_if_any("traceparent")?,
     })
 }
 

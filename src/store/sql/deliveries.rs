@@ -30,8 +30,8 @@ const GONE: u16 = 410;
 
 pub(super) async fn insert(tx: &mut TenantTx<'_>, webhook: WebhookId, message: &Message) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO deliveries (tenant_id, webhook_id, message_id, topic, payload, status, created_at) \
-         VALUES ($1, $2, $3, $4, $5, 'pending', $6) ON CONFLICT DO NOTHING",
+        "INSERT INTO deliveries (tenant_id, webhook_id, message_id, topic, payload, status, created_at, traceparent) \
+         VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7) ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
     .bind(webhook.to_string())
@@ -39,6 +39,7 @@ pub(super) async fn insert(tx: &mut TenantTx<'_>, webhook: WebhookId, message: &
     .bind(message.topic.name())
     .bind(&message.payload)
     .bind(message.created_at.millis())
+    .bind(message.trace.map(|trace| trace.to_string()))
     .execute(&mut **tx)
     .await?;
     Ok(())
@@ -304,6 +305,7 @@ fn message(row: &AnyRow) -> Result<Message, StoreError> {
         topic: fields.parse("topic")?,
         payload: fields.get("payload")?,
         created_at: fields.moment("created_at")?,
+        trace: fields.parse_if_any("traceparent")?,
     })
 }
 

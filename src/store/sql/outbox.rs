@@ -20,8 +20,8 @@ const KEPT_MS: i64 = 3 * 24 * 3_600 * 1_000;
 /// Notes the end of a job as its row has it; nothing if it has not ended.
 pub(super) async fn add(db: &mut AnyConnection, id: &str) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO outbox (tenant_id, adaptation_id, task_id, status, version, failure, ended_at) \
-         SELECT tenant_id, id, task_id, status, version, failure, finished_at FROM adaptations \
+        "INSERT INTO outbox (tenant_id, adaptation_id, task_id, status, version, failure, ended_at, traceparent) \
+         SELECT tenant_id, id, task_id, status, version, failure, finished_at, traceparent FROM adaptations \
          WHERE id = $1 AND finished_at IS NOT NULL",
     )
     .bind(id)
@@ -71,5 +71,6 @@ fn notice(row: &AnyRow) -> Result<EndNotice, StoreError> {
         version: fields.number_if_any("version")?,
         failure: fields.json_if_any("failure")?,
         ended_at: fields.moment("ended_at")?,
+        trace: fields.parse_if_any("traceparent")?,
     })
 }

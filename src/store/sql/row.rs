@@ -29,6 +29,12 @@ impl<'r> Fields<'r> {
         self.get::<&str>(column)?.parse().map_err(|error| self.unreadable(column, error))
     }
 
+    /// A text that a domain type parses, if there is one.
+    pub(super) fn parse_if_any<T: FromStr<Err: Display>>(&self, column: &str) -> Result<Option<T>, StoreError> {
+        let text: Option<String> = self.get(column)?;
+        text.map(|text| text.parse()).transpose().map_err(|error| self.unreadable(column, error))
+    }
+
     /// A text in JSON.
     pub(super) fn json<T: DeserializeOwned>(&self, column: &str) -> Result<T, StoreError> {
         serde_json::from_str(self.get::<&str>(column)?).map_err(|error| self.unreadable(column, error))

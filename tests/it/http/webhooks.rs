@@ -22,6 +22,7 @@ pub struct Got {
     pub id: String,
     timestamp: i64,
     signatures: Vec<String>,
+    traceparent: Option<String>,
     pub body: String,
 }
 
@@ -71,7 +72,8 @@ async fn take(State(receiver): State<Receiver>, headers: HeaderMap, body: String
     let text = |name: &str| headers[name].to_str().unwrap().to_owned();
     let signatures = text("webhook-signature").split(' ').map(str::to_owned).collect();
     let (id, timestamp) = (text("webhook-id"), text("webhook-timestamp").parse().unwrap());
-    receiver.got.lock().unwrap().push(Got { id, timestamp, signatures, body });
+    let traceparent = headers.get("traceparent").map(|value| value.to_str().unwrap().to_owned());
+    receiver.got.lock().unwrap().push(Got { id, timestamp, signatures, traceparent, body });
     let status = receiver.answers.lock().unwrap().pop_front().unwrap_or(200);
     // If it were followed, it would come again at once.
     let elsewhere = HeaderMap::from_iter([(axum::http::header::LOCATION, receiver.url.parse().unwrap())]);
@@ -103,6 +105,27 @@ async fn deliveries(app: &TestApp, place: &str) -> Value {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trace_goes_on_from_the_caller_to_the_answer_and_to_whoever_is_told() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let (app, receiver) = (app().await, Receiver::start().await);
+    let _webhook = webhook(&app, &receiver).await;
+    let task = app.task().await;
+    let adapt = app.call("POST", &format!("{task}/adaptations")).header("prefer", "wait=20").json(&json!({}));
+
+    let answer = adapt.header("traceparent", &format!("00-{TRACE}-b7ad6b7169203331-01")).send().await;
+    answer.ok(201);
+    let got = receiver.has_got(1).await;
+    let without = app.get("/v1/tasks").await;
+    let malformed = app.call("GET", "/v1/tasks").header("traceparent", "00-0af7-b7ad-01").send().await;
+
+    assert_eq!(answer.header("traceparent").split('-').nth(1), Some(TRACE));
+    assert_eq!(got[0].traceparent.as_deref().and_then(|text| text.split('-').nth(1)), Some(TRACE));
+    let traces =
+        [&without, &malformed].map(|answer| answer.header("traceparent").split('-').nth(1).unwrap().to_owned());
+    assert!(traces.iter().all(|trace| trace.len() == 32 && trace != TRACE) && traces[0] != traces[1], "{traces:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ use imprint::config::StoreConfig;
 use imprint::domain::{
     Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, AdapterId, Example, IdSource, Input, Kind,
     Promotion, Recipe, SeededIds, Support, SupportId, Target, Task, TaskId, TaskSettings, Tenant, TenantId, Timestamp,
+    TraceContext,
 };
 use imprint::store::{self, Claim, Completion, Page, Store};
 use sqlx::{AnyConnection, Connection};
@@ -131,6 +132,7 @@ impl Fixture {
         let example = Example {
             input: Input::Vector(vec![0.1, -2.0]),
             target: Some(target),
+            weight: 1.0,
             external_id: None,
             digest: digest.to_owned(),
         };
@@ -154,6 +156,7 @@ impl Fixture {
             created_at: self.now(),
             started_at: None,
             finished_at: None,
+            trace: Some(TraceContext::fresh(&self.ids)),
         }
     }
 
