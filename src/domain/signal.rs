@@ -36,11 +36,8 @@ impl Signal {
     /// # Errors
     /// [`Fault::NoWeight`] for one that is not above 0, or huge.
     pub fn weighing(self, weight: f32) -> Result<Self, Fault> {
-        if weight > 0.0 && weight <= MOST_WEIGHT {
-            Ok(Self { weight, ..self })
-        } else {
-            Err(Fault::NoWeight { most: MOST_WEIGHT })
-        }
+        check_weight(weight)?;
+        Ok(Self { weight, ..self })
     }
 
     /// For how many signals each counts, in order: a signal that came `half_life_days` before the latest counts half.
@@ -54,6 +51,14 @@ impl Signal {
         };
         signals.iter().map(|signal| super::narrow(f64::from(signal.weight) * faded(signal))).collect()
     }
+}
+
+/// Refuses a weight of an example or signal that is not above 0, or huge.
+///
+/// # Errors
+/// [`Fault::NoWeight`].
+pub fn check_weight(weight: f32) -> Result<(), Fault> {
+    if weight > 0.0 && weight <= MOST_WEIGHT { Ok(()) } else { Err(Fault::NoWeight { most: MOST_WEIGHT }) }
 }
 
 #[cfg(test)]

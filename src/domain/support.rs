@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Fault, Rows, Signal, finite};
+use super::{Fault, Rows, Signal, check_weight, finite};
 
 /// What the support rows are labelled with.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +39,14 @@ impl Targets {
         self.len() == 0
     }
 
+    /// For how many each row counts, where the targets say so.
+    pub fn weights(&self) -> Option<&[f32]> {
+        match self {
+            Self::Classes { .. } | Self::Values(_) => None,
+            Self::Signals { weights, .. } => Some(weights),
+        }
+    }
+
     /// Outputs that a head for these targets has: N classes, or one number.
     pub fn outputs(&self) -> usize {
         match self {
@@ -53,6 +61,8 @@ impl Targets {
 pub struct SupportSet {
     inputs: Rows,
     targets: Targets,
+    /// For how many examples each row counts; none if each counts once, or the targets say it.
+    weights: Option<Vec<f32>>,
     /// Rows without targets.
     unlabelled: Option<Rows>,
     /// A row for what each class is called.
@@ -70,6 +80,22 @@ impl SupportSet {
     /// [`Fault::OutOfRange`] for a class outside `0..way`, [`Fault::NotFinite`] for a value that is not,
     /// [`Fault::NoSignal`] and [`Fault::NoWeight`] for signals that are none.
     pub fn new(inputs: &Rows, targets: &Targets) -> Result<Self, Fault> {
+        Self::counted(inputs, targets, None)
+    }
+
+    /// The same for rows that count for more or less than one example each. Where all count once it is the same set.
+    ///
+    /// # Errors
+    /// As [`SupportSet::new`], and [`Fault::NoWeight`] for a weight that is none, or beside those of signals.
+    pub fn weighted(inputs: &Rows, targets: &Targets, weights: &[f32]) -> Result<Self, Fault> {
+        if weights.len() != targets.len() {
+            return Err(Fault::TooFew { what: "weights", given: weights.len(), least: targets.len() });
+        }
+        weights.iter().try_for_each(|&weight| check_weight(weight))?;
+        Self::counted(inputs, targets, Some(weights).filter(|weights| weights.iter().any(|weight| *weight != 1.0)))
+    }
+
+    fn counted(inputs: &Rows, targets: &Targets, weights: Option<&[f32]>) -> Result<Self, Fault> {
         if inputs.is_empty() {
             return Err(Fault::EmptySupport);
         }
@@ -81,7 +107,13 @@ impl SupportSet {
             Targets::Values(values) => finite(values)?,
             Targets::Signals { values, weights } => check_signals(values, weights)?,
         }
-        let (order, digests) = canonical((0..inputs.len()).map(|index| row_digest(inputs.row(index), targets, index)));
+        let (order, digests) = canonical((0..inputs.len()).map(|index| {
+            let mut digest = row_digest(inputs.row(index), targets, index);
+            if let Some(weights) = weights {
+                digest.update(weights[index].to_le_bytes());
+            }
+            digest.finalize().into()
+        }));
         let mut whole = Sha256::new();
         whole.update((targets.outputs() as u64).to_le_bytes());
         digests.for_each(|digest| whole.update(digest));
@@ -95,7 +127,8 @@ impl SupportSet {
             }
         };
         let hash = format!("sha256:{}", hex(&whole.finalize()));
-        Ok(Self { inputs: inputs.picked(&order), targets, unlabelled: None, names: None, order, hash })
+        let weights = weights.map(|weights| picked(weights, &order));
+        Ok(Self { inputs: inputs.picked(&order), targets, weights, unlabelled: None, names: None, order, hash })
     }
 
     /// The same set with rows that nobody has labelled: the classes are to be found among them, too. No rows change
@@ -154,6 +187,11 @@ impl SupportSet {
         &self.targets
     }
 
+    /// For how many examples each row counts, in canonical order; none if each counts once.
+    pub fn weights(&self) -> Option<&[f32]> {
+        self.weights.as_deref().or_else(|| self.targets.weights())
+    }
+
     /// Rows without targets, in canonical order.
     pub fn unlabelled(&self) -> Option<&Rows> {
         self.unlabelled.as_ref()
@@ -179,7 +217,7 @@ impl SupportSet {
         &self.order
     }
 
-    /// `sha256:<hex>` of the set: rows, targets, number of outputs and unlabelled rows, whatever the order they came in.
+    /// `sha256:<hex>` of the set: rows, targets, number of outputs, unlabelled rows, and weights that are not all 1, whatever the order they came in.
     pub fn hash(&self) -> &str {
         &self.hash
     }
@@ -225,7 +263,7 @@ fn digest(row: &[f32]) -> Sha256 {
     digest
 }
 
-fn row_digest(row: &[f32], targets: &Targets, index: usize) -> [u8; 32] {
+fn row_digest(row: &[f32], targets: &Targets, index: usize) -> Sha256 {
     let mut digest = digest(row);
     match targets {
         Targets::Classes { labels, .. } => digest.update(labels[index].to_le_bytes()),
@@ -235,7 +273,7 @@ fn row_digest(row: &[f32], targets: &Targets, index: usize) -> [u8; 32] {
             digest.update(weights[index].to_le_bytes());
         }
     }
-    digest.finalize().into()
+    digest
 }
 
 /// Lower-case hexadecimal.
@@ -273,6 +311,27 @@ mod tests {
         let other = SupportSet::new(&rows(&[1., 2., 3., 4., 5., 6.]), &classes(&[0, 1, 1])).expect("valid");
 
         assert_ne!(one.hash(), other.hash());
+    }
+
+    #[test]
+    fn weights_make_another_support_unless_all_are_one() {
+        let plain = || SupportSet::new(&rows(&[1., 2., 3., 4.]), &classes(&[0, 1])).expect("valid");
+        let with = |values: &[f32], labels: &[u32], weights: &[f32]| {
+            SupportSet::weighted(&rows(values), &classes(labels), weights)
+        };
+
+        assert_eq!(with(&[1., 2., 3., 4.], &[0, 1], &[1., 1.]).expect("valid"), plain());
+        let one = with(&[1., 2., 3., 4.], &[0, 1], &[1., 2.]).expect("valid");
+        let other = with(&[3., 4., 1., 2.], &[1, 0], &[2., 1.]).expect("valid");
+        assert_eq!((one.hash(), one.weights()), (other.hash(), other.weights()));
+        assert_ne!(one.hash(), plain().hash());
+        // Equal rows of unequal weight have an order of their own.
+        let twins = |weights: &[f32]| with(&[1., 2., 1., 2., 5., 6.], &[0, 0, 1], weights).expect("valid");
+        assert_eq!(twins(&[1., 2., 1.]).hash(), twins(&[2., 1., 1.]).hash());
+        for wrong in [0.0, -1.0, f32::NAN, 1e4] {
+            assert!(matches!(with(&[1., 2., 3., 4.], &[0, 1], &[1., wrong]), Err(Fault::NoWeight { .. })), "{wrong}");
+        }
+        assert!(with(&[1., 2., 3., 4.], &[0, 1], &[1.]).is_err());
     }
 
     #[test]

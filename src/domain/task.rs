@@ -190,9 +190,12 @@ pub struct Example {
     pub input: Input,
     /// What it is labelled with; none if nobody has labelled it.
     pub target: Option<Target>,
+    /// For how many examples it counts; 1 for a signal, which says so itself.
+    pub weight: f32,
     /// The caller's own name for it; unique within the task.
     pub external_id: Option<String>,
-    /// SHA-256 of the input's row and the target, in hexadecimal: two examples with one digest are duplicates.
+    /// SHA-256 of the input's row and the target, in hexadecimal: two examples with one digest are duplicates, whatever
+    /// they weigh.
     pub digest: String,
 }
 
@@ -211,6 +214,7 @@ impl Support {
     /// What changes when it does: for `If-Match`.
     pub fn tag(&self) -> String {
         let name = self.example.external_id.as_deref().unwrap_or_default();
-        hex(&Sha256::digest(format!("{} {name}", self.example.digest))[..8])
+        let weight = Some(self.example.weight).filter(|weight| *weight != 1.0).map(|weight| format!("{weight} "));
+        hex(&Sha256::digest(format!("{}{} {name}", weight.unwrap_or_default(), self.example.digest))[..8])
     }
 }

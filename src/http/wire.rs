@@ -63,7 +63,8 @@ pub struct ExampleBody {
     pub label: Option<String>,
     /// Its number, for regression; for ranking what was done with the item, from -1 (disliked) to 1 (chosen, liked).
     pub value: Option<f64>,
-    /// For how many signals it counts, for ranking; 1 by default.
+    /// For how many examples it counts, of a ranking for how many signals: above 0, 1 by default; not for tagging.
+    #[schema(example = 1.0)]
     pub weight: Option<f64>,
     /// When the signal was, for ranking.
     #[schema(value_type = Option<String>, format = DateTime)]
@@ -191,8 +192,8 @@ impl From<PromoteBody> for Promotion {
 /// An adapter's estimate of itself, made from its support set alone.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct QualityBody {
-    /// How it was made.
-    #[schema(example = "leave_one_out")]
+    /// How it was made: by `leave_one_out`, or by `k_fold`, which leaves out an example of each label at a time.
+    #[schema(example = "k_fold")]
     method: String,
     /// Examples that it rests on.
     n: usize,
@@ -279,11 +280,19 @@ pub struct LabelQualityBody {
     support: usize,
     /// Share of them that is found when held out; null for a single example.
     recall: Option<f64>,
+    /// What one more example of this label is expected to add to the accuracy over all labels; null for adapters made
+    /// before there was an estimate of it.
+    expected_gain: Option<f64>,
 }
 
 impl From<Quality> for QualityBody {
     fn from(quality: Quality) -> Self {
-        let label = |LabelQuality { label, support, recall }| LabelQualityBody { label, support, recall };
+        let label = |LabelQuality { label, support, recall, expected_gain }| LabelQualityBody {
+            label,
+            support,
+            recall,
+            expected_gain,
+        };
         Self {
             method: quality.method,
             n: quality.n,

@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::inputs::{Asked, check_count, check_name};
-use super::targets::target;
+use super::targets::{target, weight};
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
     Adaptation, BaseModel, Example, Fault, Input, InputSchema, Item, Kind, Manifest, Rows, Signal, Span, Support,
@@ -30,7 +30,7 @@ pub struct GivenExample {
     pub label: Option<String>,
     /// Its number, for regression; what was done with it, for ranking.
     pub value: Option<f32>,
-    /// For how many signals it counts, for ranking.
+    /// For how many examples or signals it counts.
     pub weight: Option<f32>,
     /// When the signal was, for ranking.
     pub time: Option<Timestamp>,
@@ -146,7 +146,8 @@ impl Service {
         };
         let external_id = patch.external_id.or_else(|| before.example.external_id.clone());
         let signal = if let Some(Target::Signal(signal)) = &before.example.target { Some(signal) } else { None };
-        let weight = patch.weight.or(signal.map(|signal| signal.weight));
+        let weight = patch.weight.or(Some(signal.map_or(before.example.weight, |signal| signal.weight)));
+        let weight = weight.filter(|_| task.kind != Kind::Tagging || patch.weight.is_some());
         let time = patch.time.or(signal.and_then(|signal| signal.time));
         let given = GivenExample::of(before.example.input.clone());
         let given = GivenExample { label, value, weight, time, spans, external_id, ..given };
@@ -231,7 +232,8 @@ impl Service {
             if let Some(name) = &example.external_id {
                 check_name("external id", name, &format!("{at}/external_id"))?;
             }
-            targets.push((Some(target), example.external_id));
+            let weight = weight(kind, &example, &at)?;
+            targets.push((Some(target), weight, example.external_id));
             inputs.push(example.input);
         }
         check_count("labels", labels.len() + new_labels.len(), base.manifest.limits.max_labels, pointer)?;
@@ -243,7 +245,7 @@ impl Service {
         if !unlabelled.is_empty() {
             let asked = Asked { origin, pointer: "/unlabelled" };
             let (unlabelled, more) = self.rows(base, unlabelled, asked, "", Lane::Adapt).await?;
-            targets.extend(unlabelled.iter().map(|_| (None, None)));
+            targets.extend(unlabelled.iter().map(|_| (None, 1.0, None)));
             inputs.extend(unlabelled);
             rows.extend(more);
         }
@@ -251,9 +253,9 @@ impl Service {
             .into_iter()
             .zip(targets)
             .zip(&rows)
-            .map(|((input, (target, external_id)), row)| {
+            .map(|((input, (target, weight, external_id)), row)| {
                 let digest = digest(&input, row, target.as_ref());
-                Example { input, target, external_id, digest }
+                Example { input, target, weight, external_id, digest }
             })
             .collect();
         Ok(Checked { examples, rows, new_labels })
@@ -267,8 +269,8 @@ impl Service {
         task: &Task,
         support: Vec<Support>,
     ) -> Result<(SupportSet, Vec<String>)> {
-        let (inputs, targets): (Vec<_>, Vec<_>) =
-            support.into_iter().map(|support| (support.example.input, support.example.target)).unzip();
+        let said = |Support { example, .. }: Support| (example.input, (example.target, example.weight));
+        let (inputs, targets): (Vec<_>, Vec<_>) = support.into_iter().map(said).unzip();
         let asked = Asked { origin, pointer: "/support" };
         let (_, rows) = self.rows(base, inputs, asked, "/input", Lane::Adapt).await?;
         let (set, labels) = assemble(base, task.kind, &task.labels, &rows, &targets, task.settings.half_life_days)
@@ -309,20 +311,23 @@ fn within_the_only_one(error: ServiceError) -> ServiceError {
     ServiceError::Invalid(faults)
 }
 
-/// Rows and targets as a support set: classes are the labels that have examples, in the order of `labels`.
+/// Rows, and the targets and weights of each, as a support set: classes are the labels that have examples, in the order of `labels`.
 pub(super) fn assemble(
     base: &BaseModel,
     kind: Kind,
     labels: &[String],
     rows: &[Vec<f32>],
-    targets: &[Option<Target>],
+    targets: &[(Option<Target>, f32)],
     half_life_days: Option<u32>,
 ) -> Result<(SupportSet, Vec<String>), Fault> {
     let width = base.manifest.input.row_width();
-    let unlabelled = rows.iter().zip(targets).filter(|(_, target)| target.is_none()).map(|(row, _)| row.as_slice());
+    let unlabelled =
+        rows.iter().zip(targets).filter(|(_, (target, _))| target.is_none()).map(|(row, _)| row.as_slice());
     let unlabelled = Rows::new(width, unlabelled.collect::<Vec<_>>().concat())?;
-    let labelled = rows.iter().zip(targets).filter_map(|(row, target)| Some((row.as_slice(), target.as_ref()?)));
-    let (rows, targets): (Vec<&[f32]>, Vec<&Target>) = labelled.unzip();
+    let said = rows.iter().zip(targets).filter(|(_, (target, _))| target.is_some());
+    let (rows, said): (Vec<_>, Vec<_>) = said.unzip();
+    let targets: Vec<&Target> = said.iter().filter_map(|(target, _)| target.as_ref()).collect();
+    let weights: Vec<f32> = said.iter().map(|(_, weight)| *weight).collect();
     if rows.is_empty() {
         return Err(Fault::EmptySupport);
     }
@@ -358,7 +363,8 @@ pub(super) fn assemble(
             Targets::Signals { values, weights: Signal::weights(&signals, half_life_days) }
         }
     };
-    let set = SupportSet::new(&Rows::new(width, rows.concat())?, &targets)?;
+    let values = rows.into_iter().flatten().copied().collect();
+    let set = SupportSet::weighted(&Rows::new(width, values)?, &targets, &weights)?;
     Ok((set.with_unlabelled(&unlabelled)?, names))
 }
 

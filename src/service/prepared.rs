@@ -72,7 +72,8 @@ impl Service {
             let (set, labels) = tagged(base, &new_labels, examples).map_err(|fault| fault.at("/support"))?;
             return Ok((Prepared::Sentences(set), labels));
         }
-        let targets: Vec<Option<Target>> = examples.into_iter().map(|example| example.target).collect();
+        let targets: Vec<(Option<Target>, f32)> =
+            examples.into_iter().map(|example| (example.target, example.weight)).collect();
         let (support, labels) =
             assemble(base, kind, &new_labels, &rows, &targets, None).map_err(|fault| fault.at("/support"))?;
         Ok((Prepared::Rows(self.with_names(origin, base, support, &labels).await?), labels))
@@ -90,9 +91,9 @@ impl Service {
         let name = &base.manifest.name;
         match set {
             Prepared::Rows(set) => {
-                let Adapted { blob, leave_one_out } = self.engine.adapt(origin, name, set.clone(), recipe).await?;
-                let judge = |held_out| Quality::from_leave_one_out(&held_out, set.targets(), labels, set.order());
-                Ok((blob, leave_one_out.and_then(judge)))
+                let Adapted { blob, held_out } = self.engine.adapt(origin, name, set.clone(), recipe).await?;
+                let judge = |held_out| Quality::of(&held_out, set.targets(), labels, set.order());
+                Ok((blob, held_out.and_then(judge)))
             }
             Prepared::Sentences(set) => Ok((self.engine.learn_tags(origin, name, set.clone(), recipe).await?, None)),
         }

@@ -2,7 +2,9 @@
 
 use super::GivenExample;
 use super::inputs::check_name;
-use crate::domain::{BaseModel, Fault, InputSchema, Invalid, Kind, Sentence, Signal, Span, Target, finite};
+use crate::domain::{
+    BaseModel, Fault, InputSchema, Invalid, Kind, Sentence, Signal, Span, Target, check_weight, finite,
+};
 
 /// The target of an example that stands at `at`.
 pub(super) fn target(base: &BaseModel, kind: Kind, example: &GivenExample, at: &str) -> Result<Target, Invalid> {
@@ -15,8 +17,8 @@ pub(super) fn target(base: &BaseModel, kind: Kind, example: &GivenExample, at: &
         ("time", example.time.is_some()),
     ];
     let (own, needs): (&[&str], _) = match kind {
-        Kind::Classification => (&["label"], "`label`"),
-        Kind::Regression => (&["value"], "`value`"),
+        Kind::Classification => (&["label", "weight"], "`label`"),
+        Kind::Regression => (&["value", "weight"], "`value`"),
         Kind::Tagging => (&["spans", "tags"], "`spans`, or `tags`"),
         Kind::Ranking => (&["value", "weight", "time"], "`value`"),
     };
@@ -50,11 +52,27 @@ pub(super) fn target(base: &BaseModel, kind: Kind, example: &GivenExample, at: &
 
 const fn only(kind: Kind) -> &'static str {
     match kind {
-        Kind::Classification => "`label` and nothing else",
-        Kind::Regression => "`value` and nothing else",
+        Kind::Classification => "`label`, and perhaps `weight`",
+        Kind::Regression => "`value`, and perhaps `weight`",
         Kind::Tagging => "`spans` or `tags` and nothing else",
         Kind::Ranking => "`value`, and perhaps `weight` and `time`",
     }
+}
+
+/// The target of an example that stands at `at`, by which answers are judged: each counts once.
+pub(super) fn truth(base: &BaseModel, kind: Kind, example: &GivenExample, at: &str) -> Result<Target, Invalid> {
+    if example.weight.is_some() && kind != Kind::Ranking {
+        let needs = "no `weight`: what answers are judged by counts once";
+        return Err(Fault::WrongTarget { kind: kind.name(), needs }.at(format!("{at}/weight")));
+    }
+    target(base, kind, example, at)
+}
+
+/// For how many examples the one that stands at `at` counts; 1 for a signal, which says so itself.
+pub(super) fn weight(kind: Kind, example: &GivenExample, at: &str) -> Result<f32, Invalid> {
+    let weight = example.weight.filter(|_| kind != Kind::Ranking).unwrap_or(1.0);
+    check_weight(weight).map_err(|fault| fault.at(format!("{at}/weight")))?;
+    Ok(weight)
 }
 
 /// The spans of an example, in order of place.

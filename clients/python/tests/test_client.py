@@ -149,8 +149,8 @@ def test_an_example_is_changed_as_it_was_read_and_erased_for_good() -> None:
         client.adapt(task.id)
         example = next(iter(client.list_support(task.id)))
 
-        changed = client.update_support(task.id, example.id, value=0.25, if_match=example.etag)
-        assert (changed.id, changed.value) == (example.id, 0.25)
+        changed = client.update_support(task.id, example.id, value=0.25, weight=2, if_match=example.etag)
+        assert (changed.id, changed.value, changed.weight) == (example.id, 0.25, 2)
         with pytest.raises(ImprintError) as stale:
             client.update_support(task.id, example.id, value=0.5, if_match=example.etag)
         assert (stale.value.status, stale.value.code) == (412, "changed")

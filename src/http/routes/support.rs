@@ -173,7 +173,7 @@ struct SupportBody {
     /// Its number, or what was done with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     value: Option<f32>,
-    /// For how many signals it counts.
+    /// For how many examples it counts, if that is not 1; of a signal always.
     #[serde(skip_serializing_if = "Option::is_none")]
     weight: Option<f32>,
     /// When the signal was.
@@ -198,10 +198,11 @@ impl From<Support> for SupportBody {
     fn from(support: Support) -> Self {
         let etag = format!("\"{}\"", support.tag());
         let Support { id, example, created_at } = support;
-        let Example { input, target, external_id, .. } = example;
+        let Example { input, target, weight, external_id, .. } = example;
+        let own = Some(weight).filter(|weight| *weight != 1.0);
         let (label, value, weight, time, spans) = match target {
-            Some(Target::Label(label)) => (Some(label), None, None, None, None),
-            Some(Target::Value(value)) => (None, Some(value), None, None, None),
+            Some(Target::Label(label)) => (Some(label), None, own, None, None),
+            Some(Target::Value(value)) => (None, Some(value), own, None, None),
             Some(Target::Spans(spans)) => (None, None, None, None, Some(wire::spans(spans))),
             Some(Target::Signal(Signal { value, weight, time })) => (None, Some(value), Some(weight), time, None),
             None => (None, None, None, None, None),
@@ -350,7 +351,7 @@ pub(super) struct UpdateSupportBody {
     label: Option<String>,
     /// Another number.
     value: Option<f64>,
-    /// Another weight of a signal.
+    /// Another weight.
     weight: Option<f64>,
     /// Another time of a signal.
     #[schema(value_type = Option<String>, format = DateTime)]

@@ -8,7 +8,9 @@ use super::page::Bounds;
 use super::row::{Fields, json};
 use super::tx::TenantTx;
 use super::{tasks, tenants};
-use crate::domain::{Example, Kind, LabelCount, Span, Support, SupportFilter, SupportId, Target, TaskId, Timestamp};
+use crate::domain::{
+    Example, Kind, LabelCount, Span, Support, SupportFilter, SupportId, Target, TaskId, Timestamp, narrow,
+};
 use crate::store::{Added, Page, StoreError};
 
 /// What to add to a task.
@@ -56,8 +58,8 @@ async fn insert_one(tx: &mut TenantTx<'_>, task: TaskId, support: &Support) -> R
     let (label, value) = columns(support.example.target.as_ref());
     let done = sqlx::query(
         "INSERT INTO support \
-         (tenant_id, task_id, id, input, label, value, external_id, digest, created_at, since_version) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, COALESCE(departed_since, latest_version, 0) \
+         (tenant_id, task_id, id, input, label, value, external_id, digest, created_at, weight, since_version) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, COALESCE(departed_since, latest_version, 0) \
          FROM tasks WHERE tenant_id = $1 AND id = $2 ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
@@ -69,6 +71,7 @@ async fn insert_one(tx: &mut TenantTx<'_>, task: TaskId, support: &Support) -> R
     .bind(support.example.external_id.as_deref())
     .bind(&support.example.digest)
     .bind(support.created_at.millis())
+    .bind(f64::from(support.example.weight))
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
@@ -149,7 +152,7 @@ pub(super) async fn replace(
     }
     let (label, value) = columns(next.target.as_ref());
     sqlx::query(
-        "UPDATE support SET label = $4, value = $5, external_id = $6, digest = $7 \
+        "UPDATE support SET label = $4, value = $5, external_id = $6, digest = $7, weight = $8 \
          WHERE tenant_id = $1 AND task_id = $2 AND id = $3",
     )
     .bind(tx.tenant())
@@ -159,6 +162,7 @@ pub(super) async fn replace(
     .bind(value)
     .bind(next.external_id.as_deref())
     .bind(&next.digest)
+    .bind(f64::from(next.weight))
     .execute(&mut **tx)
     .await
     .map_err(|error| tenants::taken(error, "an equal example"))?;
@@ -269,6 +273,7 @@ fn support(row: &AnyRow) -> Result<Support, StoreError> {
     let example = Example {
         input: fields.json("input")?,
         target,
+        weight: narrow(fields.get("weight")?),
         external_id: fields.get("external_id")?,
         digest: fields.get("digest")?,
     };

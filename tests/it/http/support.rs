@@ -1,6 +1,6 @@
 //! Support sets.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::app::TestApp;
 use super::samples::{adapt_predict, base64, each, png, with};
@@ -119,4 +119,70 @@ async fn a_wrong_unlabelled_input_is_pointed_at() {
     let problem = app.post("/v1/adapt-predict", body).await.problem(422, "invalid_values");
 
     assert_eq!(problem["errors"][0]["pointer"], "/unlabelled/1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_example_counts_as_often_as_its_weight_says() {
+    let app = TestApp::start().await;
+    let body = |support: Value| with(with(adapt_predict(), "/support", support), "/query", json!([[0.4, 0.4]]));
+    let scores = async |support: Value| {
+        let predicted = app.post("/v1/adapt-predict", body(support)).await.ok(200);
+        (predicted["predictions"][0]["scores"].clone(), predicted["support_hash"].clone())
+    };
+    let support = |weights: [Option<f64>; 3]| {
+        let examples = [([0, 0], "low"), ([0, 1], "low"), ([1, 1], "high")].into_iter().zip(weights);
+        let example = |(([x, y], label), weight): (([i32; 2], &str), Option<f64>)| match weight {
+            Some(weight) => json!({"input": [x, y], "label": label, "weight": weight}),
+            None => json!({"input": [x, y], "label": label}),
+        };
+        json!(examples.map(example).collect::<Vec<_>>())
+    };
+
+    let plain = scores(support([None; 3])).await;
+    let ones = scores(support([Some(1.0); 3])).await;
+    let heavy = scores(support([Some(50.0), None, None])).await;
+
+    assert_eq!(plain, ones, "a weight of 1 is none");
+    assert!(plain.0 != heavy.0 && plain.1 != heavy.1, "{plain:?} {heavy:?}");
+    let wrong = app.post("/v1/adapt-predict", body(support([Some(0.0), None, None]))).await;
+    let wrong = wrong.problem(422, "invalid_values");
+    assert_eq!(
+        (&wrong["errors"][0]["pointer"], &wrong["errors"][0]["code"]),
+        (&json!("/support/0/weight"), &json!("no_weight"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_weight_is_kept_changed_and_part_of_what_an_adapter_is_made_of() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    let hash = async || {
+        let adapter = app.get(&format!("{task}/adapters/{}", app.adapt(&task).await)).await.ok(200);
+        (adapter["version"].clone(), adapter["support_hash"].clone())
+    };
+    let first = hash().await;
+    let listed = app.get(&format!("{task}/support?limit=1")).await.ok(200)["data"][0].clone();
+    assert_eq!(listed.get("weight"), None, "1 goes without saying");
+    let example = format!("{task}/support/{}", listed["id"].as_str().unwrap());
+
+    let heavier = app.call("PATCH", &example).json(&json!({"weight": 2.5})).send().await.ok(200);
+    let second = hash().await;
+    let relabelled = app.call("PATCH", &example).json(&json!({"external_id": "x"})).send().await.ok(200);
+    let again = app.call("PATCH", &example).json(&json!({"weight": 1})).send().await.ok(200);
+    let third = hash().await;
+
+    assert_eq!((&heavier["weight"], &heavier["label"]), (&json!(2.5), &listed["label"]));
+    assert_ne!(heavier["etag"], listed["etag"]);
+    assert_eq!(relabelled["weight"], json!(2.5));
+    assert_eq!(again.get("weight"), None);
+    assert_ne!(first, second);
+    assert_eq!(first, third, "the adapter that is there is found again");
+    let problem = app.call("PATCH", &example).json(&json!({"weight": -1})).send().await.problem(422, "invalid_values");
+    assert_eq!(
+        (&problem["errors"][0]["pointer"], &problem["errors"][0]["code"]),
+        (&json!("/weight"), &json!("no_weight"))
+    );
+    let judging = json!({"examples": [{"input": [1, 1], "label": "low", "weight": 2}]});
+    let problem = app.post(&format!("{task}/evaluate"), judging).await.problem(422, "invalid_values");
+    assert_eq!(problem["errors"][0]["pointer"], "/examples/0/weight");
 }

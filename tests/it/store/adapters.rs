@@ -58,7 +58,7 @@ pub async fn without_promotion_the_active_version_stays(fixture: &Fixture) {
     fixture.store.submit_adaptation(tenant, &job, 9).await.unwrap();
     let claim = fixture.claim().await.unwrap();
     let (mut adapter, blob) = fixture.adapted(task, "h2", b"h2");
-    let per_label = vec![LabelQuality { label: "a".to_owned(), support: 1, recall: None }];
+    let per_label = vec![LabelQuality { label: "a".to_owned(), support: 1, recall: None, expected_gain: Some(0.01) }];
     adapter.quality = Some(Quality {
         method: "leave_one_out".to_owned(),
         n: 2,

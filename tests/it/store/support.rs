@@ -29,6 +29,7 @@ pub async fn every_kind_of_example_reads_back_as_it_was_written(fixture: &Fixtur
         let mut support = fixture.example(target, &place.to_string());
         support.example.input = input;
         support.example.external_id = Some(format!("row {place}"));
+        support.example.weight = [1.0, 0.1, 2.5, 1.0, 1.0][place];
         examples.push(support);
     }
 

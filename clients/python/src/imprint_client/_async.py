@@ -133,11 +133,12 @@ class AsyncImprint:
         *,
         label: str | None = None,
         value: float | None = None,
+        weight: float | None = None,
         external_id: str | None = None,
         if_match: str | None = None,
     ) -> Example:
         """Changes what an example is labelled with; with ``if_match``, only as it was read."""
-        fields = {"label": label, "value": value, "external_id": external_id}
+        fields = {"label": label, "value": value, "weight": weight, "external_id": external_id}
         return await self.send(op.update_support(task, example, if_match, **fields))
 
     async def delete_support(self, task: str, example: str) -> None:

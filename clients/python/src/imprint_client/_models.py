@@ -39,6 +39,8 @@ class Example:
     created_at: str
     label: str | None = None
     value: float | None = None
+    #: For how many examples it counts, if that is not 1.
+    weight: float | None = None
     spans: list[dict[str, Any]] | None = None
     external_id: str | None = None
     etag: str | None = None

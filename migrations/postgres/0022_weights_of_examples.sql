@@ -1,0 +1,2 @@
+-- For how many examples one counts. Signals have theirs in `value`.
+ALTER TABLE support ADD COLUMN weight DOUBLE PRECISION NOT NULL DEFAULT 1;
