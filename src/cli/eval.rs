@@ -9,6 +9,7 @@ use tch::Device;
 
 use super::curve::Curve;
 use super::estimates::Estimates;
+use super::gains::ExpectedGains;
 use super::sources::{SourceFlags, read_task, tuning_of};
 use super::tagging::TagEval;
 use super::{CliError, out, plot, served};
@@ -26,6 +27,7 @@ const FEWEST_EPISODES: u64 = 600;
 ///
 /// The task distribution is the one that it was trained with, its test split by default. Figures are inductive: no query
 /// row touches another one's answer, as when it is served. Transductive ones, as many papers report, stand beside them.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(clap::Args, Debug)]
 pub struct Eval {
     /// Name of a base model in --models.
@@ -109,6 +111,11 @@ pub struct Eval {
     /// the query rows, of which --query had better make hundreds.
     #[arg(long)]
     estimates: bool,
+
+    /// Measures what one more example of a label brings: of the one that adapters expect the most of, and of any. The first
+    /// query row of each class is that example.
+    #[arg(long, conflicts_with = "estimates")]
+    gains: bool,
 
     /// Sends the same episodes through a running server's adapt-predict, too, and compares.
     #[arg(long, value_name = "URL")]
@@ -210,6 +217,15 @@ impl Eval {
         if self.estimates {
             let all = settings.into_iter().map(|setting| self.estimates(&model, &*tasks, setting));
             Estimates::print(&all.collect::<Result<Vec<_>, _>>()?, self.json);
+            return Ok(());
+        }
+        if self.gains {
+            let threads = super::threads(self.threads);
+            let gains = |setting: EpisodeRange| {
+                let measurement = self.measurement(&*tasks, &setting, Phase::Serve, false);
+                ExpectedGains::of(&measurement, setting, &model, threads)
+            };
+            ExpectedGains::print(&settings.into_iter().map(gains).collect::<Result<Vec<_>, _>>()?, self.json);
             return Ok(());
         }
         let lines = settings

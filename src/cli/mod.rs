@@ -8,6 +8,7 @@ mod data;
 mod doctor;
 mod estimates;
 mod eval;
+mod gains;
 mod health;
 mod jobs;
 mod keys;

@@ -22,6 +22,8 @@ pub struct Size {
     pub outputs: usize,
     /// Inner steps, if the learner takes any and it is not its own number.
     pub inner_steps: Option<u32>,
+    /// Inner loops without some of the rows, for the estimate of learners that have none in closed form.
+    pub folds: usize,
 }
 
 impl Cost {

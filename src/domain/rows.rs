@@ -87,6 +87,19 @@ impl Outputs {
     }
 }
 
+/// Inner loops of an estimate, where it takes any.
+pub const ESTIMATE_FOLDS: usize = 5;
+
+/// What support rows are given by adapters that were made without them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HeldOut {
+    /// Row by row of the support set in canonical order.
+    pub outputs: Outputs,
+    /// Most folds that there may have been: of a class with more examples several were held out at a time. One row of each
+    /// class is held out together; of a class's only row the outputs say nothing.
+    pub folds: usize,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

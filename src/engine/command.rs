@@ -63,6 +63,8 @@ pub(super) enum Work {
         support: SupportSet,
         recipe: Recipe,
         query: Option<Rows>,
+        /// Inner loops for the estimate, where it takes any.
+        folds: usize,
     },
     Predict {
         adapter: AdapterBlob,
@@ -146,12 +148,13 @@ impl Work {
     /// How large it is.
     pub(super) fn size(&self) -> Size {
         match self {
-            Self::Adapt { support, recipe, query } => Size {
+            Self::Adapt { support, recipe, query, folds } => Size {
                 support: support.len(),
                 unlabelled: support.unlabelled().map_or(0, Rows::len),
                 query: query.as_ref().map_or(0, Rows::len),
                 outputs: support.targets().outputs(),
                 inner_steps: recipe.inner_steps,
+                folds: *folds,
             },
             Self::Predict { query, .. } => Size { query: query.len(), outputs: 1, ..Size::default() },
             Self::Features { rows } => Size { query: rows.len(), outputs: 1, ..Size::default() },

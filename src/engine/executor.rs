@@ -7,7 +7,7 @@ use tch::Device;
 use super::command::{Answer, Command, Work};
 use super::tagging::Words;
 use super::{Adapted, EngineError, shared};
-use crate::domain::{AdapterBlob, BaseModel, Kind, Outputs, Precision, Recipe, Rows, SupportSet};
+use crate::domain::{AdapterBlob, BaseModel, HeldOut, Kind, Outputs, Precision, Recipe, Rows, SupportSet};
 use crate::faults::{self, Planned, Site};
 use crate::meta::bundle::{BundleError, Network};
 use crate::meta::encoder::{Encoder, Tokens};
@@ -135,9 +135,9 @@ impl Base {
     fn compute(&self, command: &Command) -> Result<Answer, EngineError> {
         let _entered = command.span.enter();
         match &command.work {
-            Work::Adapt { support, recipe, query } => {
+            Work::Adapt { support, recipe, query, folds } => {
                 let _interrupt = grad::interrupted_by(&command.is_abandoned);
-                let (adapted, tensors) = self.adapt(&self.model, support, support, recipe)?;
+                let (adapted, tensors) = self.adapt(&self.model, support, support, (recipe, *folds))?;
                 let outputs = query.as_ref().map(|query| predict(&self.model, &tensors, query)).transpose()?;
                 Ok(Answer { adapted: Some(adapted), outputs, ..Answer::default() })
             }
@@ -153,13 +153,13 @@ impl Base {
     }
 
     /// Runs the inner loop of `model`, which is this base model or its head, on `rows`: the support set's own or their
-    /// features.
+    /// features; and inner loops for an estimate, if it takes any.
     pub(super) fn adapt(
         &self,
         model: &Model,
         support: &SupportSet,
         rows: &SupportSet,
-        recipe: &Recipe,
+        (recipe, folds): (&Recipe, usize),
     ) -> Result<(Adapted, Params), EngineError> {
         if !grad::is_recording()? {
             return Err(EngineError::Torch("autograd is off on this thread".to_owned()));
@@ -172,10 +172,13 @@ impl Base {
         if !tensors.all_finite()? {
             return Err(EngineError::NonFinite("the adaptation"));
         }
-        let leave_one_out = model.leave_one_out(rows)?.map(finite).transpose()?;
+        let held_out = model.held_out(rows, recipe, folds)?;
+        let held_out = held_out
+            .map(|HeldOut { outputs, folds }| Ok::<_, EngineError>(HeldOut { outputs: finite(outputs)?, folds }));
+        let held_out = held_out.transpose()?;
         faults::at(Site::Serialise)?;
         let bytes = checkpoint::to_bytes(&tensors, &[("base_sha256", self.sha256.clone())])?;
-        Ok((Adapted { blob: AdapterBlob::new(bytes), leave_one_out }, tensors))
+        Ok((Adapted { blob: AdapterBlob::new(bytes), held_out }, tensors))
     }
 
     /// The tensors of an adapter, once it is clear that they belong to this base model.

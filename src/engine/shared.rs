@@ -61,11 +61,11 @@ fn head(
         Rows::new(width, values).map_err(|_: Fault| EngineError::NonFinite("the features"))
     };
     match &command.work {
-        Work::Adapt { support, recipe, query } => {
+        Work::Adapt { support, recipe, query, folds } => {
             let inputs = next()?;
             let unlabelled = support.unlabelled().map(|_| next()).transpose()?;
             let seen = support.with_rows(inputs, unlabelled);
-            let (adapted, tensors) = base.adapt(&split.head, support, &seen, recipe)?;
+            let (adapted, tensors) = base.adapt(&split.head, support, &seen, (recipe, *folds))?;
             let outputs = match query {
                 Some(_) => Some(predict(&split.head, &tensors, &next()?)?),
                 None => None,
@@ -157,7 +157,7 @@ mod tests {
         let support = SupportSet::new(&inputs, &Targets::Classes { labels, way }).unwrap();
         let support = support.with_unlabelled(&rows(rng, base, unlabelled)).unwrap();
         let query = (query > 0).then(|| rows(rng, base, query));
-        command(Work::Adapt { support, recipe: Recipe::default(), query })
+        command(Work::Adapt { support, recipe: Recipe::default(), query, folds: 2 })
     }
 
     fn predicting(rng: &mut ChaCha8Rng, base: &Base, adapter: &AdapterBlob, query: usize) -> Command {
@@ -239,7 +239,7 @@ mod tests {
         for base in bases() {
             let rng = &mut ChaCha8Rng::seed_from_u64(2);
             let command = adapting(rng, &base, [4, 3, 0, 5]);
-            let Work::Adapt { support, recipe, query: Some(query) } = &command.work else { panic!("with a query") };
+            let Work::Adapt { support, recipe, query: Some(query), .. } = &command.work else { panic!("with a query") };
             let answer = run(&base, base.split.as_ref().unwrap(), std::slice::from_ref(&command)).remove(0).unwrap();
 
             let tensors = base.model.adapt(support, recipe, crate::meta::Phase::Serve).unwrap();

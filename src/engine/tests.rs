@@ -63,7 +63,7 @@ impl Executor for Echo {
         self.log.lock().unwrap().push(batch.iter().map(number).collect());
         let answer = |command: &Command| match &command.work {
             Work::Adapt { .. } => Answer {
-                adapted: Some(Adapted { blob: AdapterBlob::new(vec![1]), leave_one_out: None }),
+                adapted: Some(Adapted { blob: AdapterBlob::new(vec![1]), held_out: None }),
                 ..Answer::default()
             },
             Work::Predict { query, .. } => {

@@ -5,6 +5,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::folds::Folds;
 use super::model::Architecture;
 use crate::domain::{Rows, SupportSet, Targets};
 use crate::nn::{Result, bridge, loss};
@@ -80,7 +81,7 @@ pub struct Support {
     pub unlabelled: Option<Unlabelled>,
     /// What classes are called, in the learner's terms, `[T, N, W]`, if any task tells it; zero for tasks that do not.
     pub names: Option<Tensor>,
-    /// How often each row counts, `[T, S]`, if any does not count once.
+    /// How often each row counts, `[T, S]`, 0 for padding; `None` if all count once.
     pub weights: Option<Tensor>,
 }
 
@@ -90,6 +91,12 @@ pub struct Unlabelled {
     pub x: Tensor,
     /// `[T, U]`, 1 for rows and 0 for padding.
     pub mask: Tensor,
+}
+
+impl Unlabelled {
+    fn shallow_clone(&self) -> Self {
+        Self { x: self.x.shallow_clone(), mask: self.mask.shallow_clone() }
+    }
 }
 
 /// Query sets of T tasks.
@@ -108,7 +115,7 @@ impl Support {
     /// Stacks rows of shape `row` (without T and S) with their targets.
     pub fn stack(tasks: &[(&Rows, &Targets)], row: &[usize], device: Device) -> Result<Self> {
         let longest = tasks.iter().map(|(rows, _)| rows.len()).max().unwrap_or(0);
-        Ok(Self {
+        Self {
             x: stack_rows(tasks.iter().map(|(rows, _)| *rows), longest, row, device)?,
             targets: stack_targets(tasks.iter().map(|(_, targets)| *targets), longest, device)?,
             mask: stack_mask(tasks.iter().map(|(rows, _)| rows.len()), longest, device)?,
@@ -116,8 +123,28 @@ impl Support {
             outputs: tasks.iter().map(|(_, targets)| targets.outputs()).collect(),
             unlabelled: None,
             names: None,
-            weights: stack_weights(tasks.iter().map(|(_, targets)| *targets), longest, device)?,
-        })
+            weights: None,
+        }
+        .with_weights(tasks.iter().map(|(rows, targets)| (rows.len(), targets.weights())), device)
+    }
+
+    /// The same tasks whose rows count so often; `None` counts them once.
+    fn with_weights<'a>(self, tasks: impl Iterator<Item = (usize, Option<&'a [f32]>)>, device: Device) -> Result<Self> {
+        let longest = usize::try_from(self.mask.size()[1]).unwrap_or_default();
+        let (mut values, mut all_once) = (Vec::new(), true);
+        for (rows, weights) in tasks {
+            let start = values.len();
+            match weights {
+                Some(weights) => values.extend_from_slice(weights),
+                None => values.resize(start + rows, 1.0),
+            }
+            all_once &= values[start..].iter().all(|weight| *weight == 1.0);
+            values.resize(start + longest, 0.0);
+        }
+        if all_once {
+            return Ok(self);
+        }
+        Ok(Self { weights: Some(bridge::tensor(&values, &self.mask.size(), device)?), ..self })
     }
 
     /// The same tasks with a row for each class's name, all of one width.
@@ -146,20 +173,49 @@ impl Support {
     pub fn single(set: &SupportSet, row: &[usize], device: Device) -> Result<Self> {
         Self::stack(&[(set.inputs(), set.targets())], row, device)?
             .with_unlabelled(&[set.unlabelled()], row, device)?
-            .with_names(&[set.names()], device)
+            .with_names(&[set.names()], device)?
+            .with_weights(std::iter::once((set.len(), set.weights())), device)
     }
 
-    /// The mask, if any row is padding.
+    /// The same tasks, with nothing but the rows that `kept` `[T, S]` says: 1 for them and 0 for the others.
+    pub fn only(&self, kept: &Tensor) -> Result<Self> {
+        let weights = self.weights.as_ref().map(|weights| weights.f_mul(kept)).transpose()?;
+        Ok(Self {
+            x: self.x.shallow_clone(),
+            targets: self.targets.shallow_clone(),
+            mask: self.mask.f_mul(kept)?,
+            is_padded: true,
+            outputs: self.outputs.clone(),
+            unlabelled: self.unlabelled.as_ref().map(Unlabelled::shallow_clone),
+            names: self.names.as_ref().map(Tensor::shallow_clone),
+            weights,
+        })
+    }
+
+    /// How often each row counts, if any does not count once.
     pub fn padding(&self) -> Option<&Tensor> {
-        self.is_padded.then_some(&self.mask)
+        (self.is_padded || self.weights.is_some()).then(|| self.counts())
     }
 
     /// How often each row counts, `[T, S]`; 0 for padding.
-    pub fn counts(&self) -> Result<Tensor> {
-        Ok(match &self.weights {
-            Some(weights) => weights.f_mul(&self.mask)?,
-            None => self.mask.shallow_clone(),
-        })
+    pub fn counts(&self) -> &Tensor {
+        self.weights.as_ref().unwrap_or(&self.mask)
+    }
+
+    /// What each task's rows are held out by, in no more folds than `most`; none where nothing can be, or none may be.
+    pub fn folds(&self, most: usize) -> Result<Vec<Option<Folds>>> {
+        let StackedTargets::Labels(labels) = &self.targets else {
+            return Ok(self.outputs.iter().map(|_| None).collect());
+        };
+        if most == 0 {
+            return Ok(self.outputs.iter().map(|_| None).collect());
+        }
+        let of_task = |task: i64| {
+            let rows = self.mask.f_get(task)?.f_sum(Kind::Int64)?.f_int64_value(&[])?;
+            let labels = Vec::<i64>::try_from(&labels.f_get(task)?.f_narrow(0, 0, rows)?)?;
+            Ok(Folds::of(&labels, most))
+        };
+        (0..self.tasks()).map(of_task).collect()
     }
 
     /// Number of tasks T.
@@ -284,27 +340,6 @@ fn stack_targets<'a>(
     } else {
         Ok(StackedTargets::Values(bridge::tensor(&values, &[count, longest as i64, 1], device)?))
     }
-}
-
-/// Weights of the tasks that have some; `None` if every row counts once.
-fn stack_weights<'a>(
-    tasks: impl ExactSizeIterator<Item = &'a Targets>,
-    longest: usize,
-    device: Device,
-) -> Result<Option<Tensor>> {
-    let count = tasks.len() as i64;
-    let mut values = Vec::new();
-    for targets in tasks {
-        let start = values.len();
-        if let Targets::Signals { weights, .. } = targets {
-            values.extend_from_slice(weights);
-        }
-        values.resize(start + longest, 1.0);
-    }
-    if values.iter().all(|weight| *weight == 1.0) {
-        return Ok(None);
-    }
-    Ok(Some(bridge::tensor(&values, &[count, longest as i64], device)?))
 }
 
 fn stack_mask(lengths: impl ExactSizeIterator<Item = usize>, longest: usize, device: Device) -> Result<Tensor> {

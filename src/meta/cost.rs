@@ -5,7 +5,7 @@
 //! compares them with what the process takes.
 
 use super::bundle::Network;
-use super::learner::HeldOut;
+use super::learner::{MOST_FOLDS, Refits};
 use super::model::Model;
 use super::split::TILE;
 use super::tagging::Shape;
@@ -128,12 +128,14 @@ impl Rows {
         let experts = self.learner.experts() as u64;
         let (support, query) = ((size.support + size.unlabelled) as u64, size.query as u64);
         let learning = if size.support == 0 { Cost::default() } else { self.learning(size) };
+        // One for the adapter and one for each fold, one after the other.
+        let loops = if self.learner.inner_steps().is_some() { 1 + size.folds as u64 } else { 1 };
         let kept = self.kept(size.outputs as u64);
         let asked = self.forward(query) + query * (size.outputs as u64 + self.width) * FLOAT * 3;
         // Inputs are there as values and as a tensor, and once more while one is made into the other.
         let inputs = (support + query) * self.row * FLOAT * 3;
         Cost {
-            multiply_adds: learning.multiply_adds.saturating_mul(experts)
+            multiply_adds: learning.multiply_adds.saturating_mul(experts * loops)
                 + query * (self.row_work + self.width * size.outputs as u64),
             // The adapter: of each expert, as tensors, as a file, and on its way.
             bytes: SLACK + inputs + (experts + 3) * kept + learning.bytes.max(asked),
@@ -172,11 +174,15 @@ impl Rows {
                 multiply_adds: forward.multiply_adds + 3 * steps * rows * head,
                 bytes: forward.bytes + (rows * outputs * 6 + head * 5) * FLOAT,
             },
-            LearnerConfig::Protonet {} => Cost {
-                multiply_adds: forward.multiply_adds * 2 + 4 * rows * head,
-                // The estimate of itself takes the difference of every row and every class mean.
-                bytes: forward.bytes + (3 * labelled * head + rows * outputs * 6 + 2 * features) * FLOAT,
-            },
+            LearnerConfig::Protonet {} => {
+                // The estimate of itself has class means of each fold.
+                let folds = (labelled.div_ceil(outputs.max(1)) * 2).min(MOST_FOLDS as u64);
+                Cost {
+                    multiply_adds: forward.multiply_adds * 2 + (4 + folds) * rows * head,
+                    bytes: forward.bytes
+                        + (folds * (2 * head + labelled * outputs * 2) + rows * outputs * 6 + 4 * features) * FLOAT,
+                }
+            }
             LearnerConfig::R2d2 {} | LearnerConfig::KnownRidge { .. } | LearnerConfig::PriorRidge {} => {
                 let (least, width) = (rows.min(self.width + 1), self.width + 1);
                 let system = rows * width * least + least * least * least;
@@ -190,14 +196,14 @@ impl Rows {
             LearnerConfig::Tagger { .. } => Cost::default(),
             LearnerConfig::Logistic { steps } => {
                 let least = rows.min(self.width);
-                let (held_out, held_out_bytes) = HeldOut::of(*steps, labelled, self.width, outputs).cost();
+                let (refits, refits_bytes) = Refits::of(*steps, labelled, self.width, outputs).cost();
                 let fit = (2 * features + 2 * least * least + 6 * rows * outputs + 10 * head) * FLOAT;
                 Cost {
                     multiply_adds: forward.multiply_adds * 2
                         + rows * self.width * least
                         + u64::from(*steps) * 2 * rows * head
-                        + held_out,
-                    bytes: forward.bytes + outputs * outputs * 6 * FLOAT + fit.max(held_out_bytes),
+                        + refits,
+                    bytes: forward.bytes + outputs * outputs * 6 * FLOAT + fit.max(refits_bytes),
                 }
             }
         }

@@ -22,6 +22,7 @@ pub mod bundle;
 pub mod cost;
 pub mod encoder;
 pub mod eval;
+pub mod folds;
 pub mod learner;
 pub mod model;
 pub mod ridge;

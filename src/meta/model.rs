@@ -7,10 +7,12 @@ use rand_chacha::ChaCha8Rng;
 use tch::{Device, Tensor};
 
 use super::batch::{Names, Support, stack_rows};
+use super::folds::Folds;
 use super::learner::{self, Learner, Net, Phase};
 use super::{Adapted, backbone};
 use crate::domain::{
-    BackboneConfig, HeadInit, InputSchema, Kind, LearnerConfig, Manifest, Norm, Outputs, Recipe, Rows, SupportSet,
+    BackboneConfig, HeadInit, HeldOut, InputSchema, Kind, LearnerConfig, Manifest, Norm, Outputs, Recipe, Rows,
+    SupportSet, Targets,
 };
 use crate::nn::norm::Statistics;
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint, init};
@@ -188,11 +190,33 @@ impl Model {
         tensors.map(|_, tensor| Ok(tensor.f_squeeze_dim(0)?))
     }
 
-    /// Leave-one-out outputs for one support set, where the learner has them.
-    pub fn leave_one_out(&self, set: &SupportSet) -> Result<Option<Outputs>> {
+    /// What the rows of one support set are given without themselves. Where that is no closed form, it takes an inner loop
+    /// for each fold, and is left out if there are to be no `folds`.
+    pub fn held_out(&self, set: &SupportSet, recipe: &Recipe, folds: usize) -> Result<Option<HeldOut>> {
         let support = Support::single(set, &self.architecture.input.row_shape(), self.device)?;
-        let outputs = self.learner.leave_one_out(&self.net, &self.theta, &support)?;
-        outputs.map(|outputs| to_outputs(&outputs)).transpose()
+        if let Some(held_out) = self.learner.held_out(&self.net, &self.theta, &support)? {
+            return Ok(Some(HeldOut { outputs: to_outputs(&held_out.outputs)?, folds: held_out.folds }));
+        }
+        let found = match set.targets() {
+            Targets::Classes { .. } => support.folds(folds)?.pop().flatten(),
+            // Of numbers any row is like any other.
+            Targets::Values(values) if folds > 0 => Folds::of(&vec![0; values.len()], folds),
+            Targets::Values(_) | Targets::Signals { .. } => None,
+        };
+        let Some(found) = found else { return Ok(None) };
+        let width = set.targets().outputs();
+        let mut values = vec![0.0; set.len() * width];
+        for fold in 0..found.len() {
+            let support = support.only(&found.kept(fold..fold + 1, self.device)?)?;
+            let Adapted { tensors, .. } =
+                self.learner.adapt(&self.net, &self.theta, &support, recipe.inner_steps, Phase::Serve)?;
+            let (outputs, _) = learner::predict(&self.net, &self.theta, &tensors, &support.x, None, Phase::Serve)?;
+            let outputs = bridge::values(&outputs)?;
+            for row in found.judged_by(fold) {
+                values[row * width..(row + 1) * width].copy_from_slice(&outputs[row * width..(row + 1) * width]);
+            }
+        }
+        Ok(Some(HeldOut { outputs: Outputs { width, values }, folds }))
     }
 
     /// Outputs of one adapter for query rows.

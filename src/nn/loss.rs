@@ -7,7 +7,7 @@ use super::Result;
 /// Mean cross-entropy of each task.
 ///
 /// * `logits`: `[T, B, N]`; classes that a task does not have are at −∞ already.
-/// * `labels`: `[T, B]`, int64; `mask`: `[T, B]`, 1 for rows that count.
+/// * `labels`: `[T, B]`, int64; `mask`: `[T, B]`, how often each row counts.
 /// * returns `[T]`.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor, mask: &Tensor) -> Result<Tensor> {
     let log_p = logits.f_log_softmax(-1, Kind::Float)?; // [T, B, N]

@@ -15,7 +15,7 @@ pub enum Statistics<'a> {
         /// Which rows count; all without it.
         mask: Option<&'a Tensor>,
     },
-    /// From each task's own rows. `mask` `[T, B]` is 1 for rows that count and 0 for padding.
+    /// From each task's own rows. `mask` `[T, B]` says how often each counts: 0 for padding.
     PerTask {
         /// Which rows count; all without it.
         mask: Option<&'a Tensor>,
@@ -131,8 +131,8 @@ fn task_statistics(x: &Tensor, mask: Option<&Tensor>) -> Result<(Tensor, Tensor)
         let mask = mask.f_view([tasks, rows, 1, 1, 1])?;
         let count = sum(&mask)?.f_mul_scalar((height * width) as f64)?;
         let mean = sum(&x.f_mul(&mask)?)?.f_div(&count)?;
-        let centred = x.f_sub(&mean)?.f_mul(&mask)?;
-        (mean, sum(&centred.f_mul(&centred)?)?, count)
+        let centred = x.f_sub(&mean)?;
+        (mean, sum(&centred.f_mul(&centred)?.f_mul(&mask)?)?, count)
     } else {
         let count = Tensor::from((rows * height * width) as f32).f_to_device(x.device())?;
         let mean = sum(x)?.f_div(&count)?;

@@ -1,7 +1,7 @@
 //! Whether adapters' estimates of themselves are honest: each beside the accuracy on rows that the adapter has not seen.
 
 use super::measure::{Measurement, copies, in_order};
-use crate::domain::{LabelQuality, Quality, Targets};
+use crate::domain::{ESTIMATE_FOLDS, LabelQuality, Quality, Targets};
 use crate::meta::Model;
 use crate::meta::eval::{self, EvalError};
 
@@ -54,9 +54,9 @@ impl Measurement<'_> {
     fn one(&self, model: &Model, index: u64) -> Result<Option<Honesty>, EvalError> {
         let episode = self.episode(index);
         let set = eval::support(model, &episode)?;
-        let Some(held_out) = model.leave_one_out(&set)? else { return Ok(None) };
+        let Some(held_out) = model.held_out(&set, &self.recipe, ESTIMATE_FOLDS)? else { return Ok(None) };
         let names: Vec<String> = (0..set.targets().outputs()).map(|class| class.to_string()).collect();
-        let quality = Quality::from_leave_one_out(&held_out, set.targets(), &names, set.order());
+        let quality = Quality::of(&held_out, set.targets(), &names, set.order());
         let Some(Quality { n, accuracy: Some(estimate), accuracy_ci95: Some(interval), per_label, .. }) = quality
         else {
             return Ok(None);

@@ -15,6 +15,7 @@
 mod checkpoint;
 mod config;
 mod descent;
+mod gains;
 mod honesty;
 mod measure;
 mod outer;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 
 pub use config::{EpisodeRange, TrainConfig, ValidationConfig};
 pub use descent::Descent;
+pub use gains::Gains;
 pub use honesty::Honesty;
 pub use measure::{Measurement, in_order};
 pub use run::{Begin, Ended, Observer, Run, StepReport, Stop, ValidationReport};

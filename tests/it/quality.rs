@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use imprint::domain::{
-    Calibration, Outputs, Quality, Recipe, SupportSet, Targets, accuracy_interval, argmax, calibration_error,
+    Calibration, ESTIMATE_FOLDS, Outputs, Quality, Recipe, SupportSet, Targets, accuracy_interval, argmax,
+    calibration_error,
 };
 use imprint::meta::eval::episode;
 use imprint::meta::task::{self, EpisodeSpec, Sources, Split, TaskConfig, TaskDistribution};
@@ -64,8 +65,8 @@ fn show(model: &Model, episode: &Episode, wrong: Vec<usize>) -> Shown {
     let set = SupportSet::new(&episode.support, &episode.support_targets).unwrap();
     let names: Vec<String> = (0..set.targets().outputs()).map(|class| class.to_string()).collect();
     let adapter = model.adapt(&set, &Recipe::default(), Phase::Serve).unwrap();
-    let held_out = model.leave_one_out(&set).unwrap().unwrap();
-    let quality = Quality::from_leave_one_out(&held_out, set.targets(), &names, set.order()).unwrap();
+    let held_out = model.held_out(&set, &Recipe::default(), ESTIMATE_FOLDS).unwrap().unwrap();
+    let quality = Quality::of(&held_out, set.targets(), &names, set.order()).unwrap();
     let outputs = model.predict(&adapter, &episode.query, Phase::Serve).unwrap();
     let fitted = quality.calibration.clone().unwrap();
     let plain = Calibration { temperature: 1.0, ..fitted.clone() };

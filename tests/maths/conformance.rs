@@ -120,39 +120,123 @@ fn tasks_that_are_stacked_have_the_numbers_that_they_have_alone() {
     }
 }
 
+/// Experts in closed form choose one of them by held-out rows, and may choose another one without some rows, or beside
+/// copies of some.
+fn one_theta((model, _): &(Model, usize)) -> bool {
+    let learner = &model.architecture.learner;
+    learner.experts() == 1 || learner.inner_steps().is_some()
+}
+
+/// What `set` is without some of its rows.
+fn without(set: &SupportSet, out: &[usize]) -> SupportSet {
+    let Targets::Classes { labels, way } = set.targets() else { panic!("classes") };
+    let others: Vec<usize> = (0..set.len()).filter(|row| !out.contains(row)).collect();
+    let rows = others.iter().flat_map(|&row| set.inputs().row(row).to_vec()).collect();
+    let targets = Targets::Classes { labels: others.iter().map(|&row| labels[row]).collect(), way: *way };
+    let rows = Rows::new(set.inputs().width(), rows).unwrap();
+    match set.weights() {
+        Some(weights) => {
+            let weights: Vec<f32> = others.iter().map(|&row| weights[row]).collect();
+            SupportSet::weighted(&rows, &targets, &weights).unwrap()
+        }
+        None => SupportSet::new(&rows, &targets).unwrap(),
+    }
+}
+
+/// The set with what its classes are called, for learners that know some of them.
+fn named(model: &Model, set: SupportSet) -> SupportSet {
+    match model.architecture.learner.known(&names(set.targets().outputs())) {
+        Some(known) => set.with_names(&known).unwrap(),
+        None => set,
+    }
+}
+
+/// Rows that are held out with `row`: the ones in the same place among the rows of their classes, round and round.
+fn held_out_with(set: &SupportSet, row: usize, folds: usize) -> Vec<usize> {
+    let Targets::Classes { labels, way } = set.targets() else { panic!("classes") };
+    let of_class = |class: usize| (0..set.len()).filter(|&other| labels[other] as usize == class).collect::<Vec<_>>();
+    let own = of_class(labels[row] as usize);
+    let fold = own.iter().position(|&other| other == row).unwrap() % own.len().min(folds);
+    let rows = (0..*way).flat_map(|class| {
+        let rows = of_class(class);
+        let groups = rows.len().min(folds);
+        let is_out = move |&(place, _): &(usize, usize)| groups > 1 && place % groups == fold % groups;
+        rows.into_iter().enumerate().filter(is_out).map(|(_, row)| row)
+    });
+    rows.collect()
+}
+
 #[test]
-fn leave_one_out_is_what_leaving_one_out_gives() {
-    let closed = [
-        LearnerConfig::Protonet {},
-        LearnerConfig::R2d2 {},
-        LearnerConfig::KnownRidge { classes: ["c1", "elsewhere"].map(str::to_owned).to_vec() },
-    ];
-    for learner in closed.into_iter().chain([LearnerConfig::Logistic { steps: 40 }]) {
-        // Few rows are solved in the dual, many in the primal.
-        for shots in [&[2, 3][..], &[9, 5]] {
-            let model = mlp(learner.clone(), Kind::Classification);
-            let named = |set: SupportSet| match learner.known(&names(2)) {
-                Some(known) => set.with_names(&known).unwrap(),
-                None => set,
-            };
-            let set = named(support(&episode(3, shots, 1, 10)));
-            let held_out = model.leave_one_out(&set).unwrap().expect("a closed form");
-            for (index, row) in held_out.rows().enumerate() {
-                let (inputs, Targets::Classes { labels, way }) = (set.inputs(), set.targets()) else { panic!() };
-                let others: Vec<usize> = (0..set.len()).filter(|&other| other != index).collect();
-                let rows = others.iter().flat_map(|&other| inputs.row(other).to_vec()).collect();
-                let targets =
-                    Targets::Classes { labels: others.iter().map(|&other| labels[other]).collect(), way: *way };
-                let without = named(SupportSet::new(&Rows::new(3, rows).unwrap(), &targets).unwrap());
-                let adapter = model.adapt(&without, &Recipe::default(), Phase::Serve).unwrap();
-                let query = Rows::new(3, inputs.row(index).to_vec()).unwrap();
-                let direct = model.predict(&adapter, &query, Phase::Serve).unwrap().values;
-                // Class scores of prototypes are known up to what all classes share.
-                let gap = |scores: &[f32]| scores[0] - scores[1];
-                let furthest = (gap(row) - gap(&direct)).abs();
-                assert!(furthest < CLOSED_FORM, "{} {shots:?} row {index}: {furthest}", learner.name());
+fn what_is_held_out_is_what_an_adapter_without_it_says() {
+    for (model, width) in table().into_iter().filter(one_theta) {
+        // Few rows are solved in the dual, many in the primal; classes are uneven, and one has a single example.
+        for shots in [&[2, 3, 1][..], &[9, 5, 4]] {
+            let plain = support(&episode(width, &served(&model, shots), 1, 10));
+            let weights: Vec<f32> = (0..plain.len()).map(|row| if row % 4 == 1 { 2.5 } else { 1.0 }).collect();
+            let weighted = SupportSet::weighted(plain.inputs(), plain.targets(), &weights).unwrap();
+            for set in [plain, weighted].map(|set| named(&model, set)) {
+                let held_out = model.held_out(&set, &Recipe::default(), 3).unwrap().expect("folds");
+                let Targets::Classes { labels, .. } = set.targets() else { panic!("classes") };
+                let alone = |row: usize| labels.iter().filter(|&&label| label == labels[row]).count() == 1;
+                for (row, scores) in held_out.outputs.rows().enumerate().filter(|(row, _)| !alone(*row)) {
+                    let rest = named(&model, without(&set, &held_out_with(&set, row, held_out.folds)));
+                    let adapter = model.adapt(&rest, &Recipe::default(), Phase::Serve).unwrap();
+                    let query = Rows::new(width, set.inputs().row(row).to_vec()).unwrap();
+                    let direct = model.predict(&adapter, &query, Phase::Serve).unwrap().values;
+                    // Class scores of prototypes are known up to what all classes share.
+                    let gaps = |scores: &[f32]| scores.iter().map(|score| score - scores[0]).collect::<Vec<f32>>();
+                    let furthest = gaps(scores)
+                        .iter()
+                        .zip(gaps(&direct))
+                        .map(|(one, other)| (one - other).abs())
+                        .fold(0.0, f32::max);
+                    assert!(furthest < CLOSED_FORM, "{} {shots:?} row {row}: {furthest}", name(&model));
+                }
             }
         }
+    }
+}
+
+#[test]
+fn an_example_of_weight_two_counts_twice_and_one_of_weight_zero_is_not_there() {
+    for (model, width) in table().into_iter().filter(one_theta) {
+        let set = support(&episode(width, &served(&model, &[2, 3, 2]), 2, 11));
+        let Targets::Classes { labels, way } = set.targets() else { panic!("classes") };
+        let scores = |support: &batch::Support| {
+            let adapted = model.learner.adapt(&model.net, &model.theta, support, None, Phase::Serve).unwrap().tensors;
+            let query = batch::stack_rows(
+                std::iter::once(set.inputs()),
+                set.len(),
+                &model.architecture.input.row_shape(),
+                Device::Cpu,
+            );
+            let (outputs, _) =
+                learner::predict(&model.net, &model.theta, &adapted, &query.unwrap(), None, Phase::Serve).unwrap();
+            bridge::values(&outputs).unwrap()
+        };
+        let single =
+            |set: &SupportSet| batch::Support::single(set, &model.architecture.input.row_shape(), Device::Cpu).unwrap();
+        let near = |one: &[f32], other: &[f32], what: &str| {
+            let furthest = one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+            assert!(furthest < STACKING, "{} {what}: {furthest}", name(&model));
+        };
+
+        let twice = {
+            let rows = [set.inputs().values(), set.inputs().row(0)].concat();
+            let labels = labels.iter().copied().chain([labels[0]]).collect();
+            SupportSet::new(&Rows::new(width, rows).unwrap(), &Targets::Classes { labels, way: *way }).unwrap()
+        };
+        let weights: Vec<f32> = (0..set.len()).map(|row| if row == 0 { 2.0 } else { 1.0 }).collect();
+        let weighted = SupportSet::weighted(set.inputs(), set.targets(), &weights).unwrap();
+        near(&scores(&single(&weighted)), &scores(&single(&twice)), "twice");
+        let plain = scores(&single(&set));
+        let changed = plain.iter().zip(scores(&single(&weighted))).any(|(one, other)| (one - other).abs() > 1e-5);
+        assert!(changed, "{}: a weight changes nothing", name(&model));
+
+        let mut absent = single(&set);
+        let kept: Vec<f32> = (0..set.len()).map(|row| f32::from(u8::from(row != 0))).collect();
+        absent.weights = Some(bridge::tensor(&kept, &[1, set.len() as i64], Device::Cpu).unwrap());
+        near(&scores(&absent), &scores(&single(&without(&set, &[0]))), "absent");
     }
 }
 

@@ -134,7 +134,7 @@ fn leave_one_out_is_what_leaving_one_out_gives() {
         let values: Vec<f32> = (0..count).map(|_| rng.random_range(-1.0..1.0)).collect();
         let weights: Vec<f32> = (0..count).map(|_| rng.random_range(0.5..3.0)).collect();
         let set = set(&rows(rng, count), &signals(&values, &weights));
-        let held_out = model.leave_one_out(&set).unwrap().expect("a closed form");
+        let held_out = model.held_out(&set, &Recipe::default(), 0).unwrap().expect("a closed form").outputs;
         let Targets::Signals { values, weights } = set.targets() else { panic!("signals") };
         for index in 0..count {
             let others: Vec<usize> = (0..count).filter(|&other| other != index).collect();

@@ -14,7 +14,8 @@ use crate::nn::{Params, Result, ops};
 /// How often the head is solved for with the unlabelled rows.
 const ROUNDS: usize = 3;
 
-/// Adapts by `solve(features [T, R, D], targets [T, R, N], weights [T, R])`, which returns a head; padded rows have weight 0.
+/// Adapts by `solve(features [T, R, D], targets [T, R, N], weights [T, R])`, which returns a head; padded rows have
+/// weight 0.
 pub(super) fn adapt(
     net: &Net,
     theta: &Params,
@@ -24,7 +25,7 @@ pub(super) fn adapt(
 ) -> Result<Adapted> {
     let (features, statistics) = net.support_features(theta, support, phase)?;
     let targets = support.one_hot()?;
-    let mut head = solve(&features, &targets, &support.mask)?;
+    let mut head = solve(&features, &targets, support.counts())?;
     if let Some(unlabelled) = &support.unlabelled {
         let params = match net.norm {
             Norm::Support => theta.overlaid(&statistics),
@@ -35,7 +36,7 @@ pub(super) fn adapt(
         for _ in 0..ROUNDS {
             let soft = ops::linear(&others, &head.scope("head"))?.f_softmax(-1, Dtype::Float)?; // [T, U, N]
             let targets = Tensor::f_cat(&[&targets, &soft], 1)?;
-            head = solve(&all, &targets, &Tensor::f_cat(&[&support.mask, &unlabelled.mask], 1)?)?;
+            head = solve(&all, &targets, &Tensor::f_cat(&[support.counts(), &unlabelled.mask], 1)?)?;
         }
     }
     Ok(Adapted::head_only(net, &head, statistics))

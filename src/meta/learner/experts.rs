@@ -2,7 +2,7 @@
 //!
 //! A task distribution with clusters is more than one θ can start from: an *expert* for each cluster is found by training
 //! them all on all episodes, each episode's gradient going to the experts in proportion to how well they did on it. While
-//! serving, the support set's own estimate chooses: leave-one-out loss where the learner has it in closed form, else the
+//! serving, the support set's own estimate chooses: the loss of held-out rows where the learner has it in closed form, else the
 //! loss after adapting. So nothing has to be learned to choose, and one more example can change the choice.
 //!
 //! The aim is that of hierarchically structured and multimodal meta-learning (Yao et al. 2019, arXiv:1905.05301; Vuorio et
@@ -15,7 +15,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
-use super::{Adapted, Learner, Lesson, Net, Phase, predict};
+use super::{Adapted, HeldOut, Learner, Lesson, Net, Phase, predict};
 use crate::domain::Kind;
 use crate::meta::batch::{Query, Support};
 use crate::nn::{Params, Result};
@@ -71,11 +71,11 @@ impl Experts {
         for expert in 0..self.experts {
             let theta = Self::theta(theta, expert)?;
             let adapted = self.of.adapt(net, &theta, support, steps, phase)?;
-            let outputs = match self.of.leave_one_out(net, &theta, support)? {
-                Some(outputs) => outputs,
+            let outputs = match self.of.held_out(net, &theta, support)? {
+                Some(HeldOut { outputs, .. }) => outputs,
                 None => predict(net, &theta, &adapted.tensors, &support.x, support.padding(), phase)?.0,
             };
-            losses.push(support.targets.loss(&outputs, &support.mask)?.f_detach()?);
+            losses.push(support.targets.loss(&outputs, support.counts())?.f_detach()?);
             all.push(adapted);
         }
         Ok((all, Tensor::f_stack(&losses, 1)?))
@@ -95,17 +95,19 @@ impl Learner for Experts {
         Ok(Adapted { tensors, batch_statistics: Params::new() })
     }
 
-    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
-        let (mut all, mut losses) = (Vec::new(), Vec::new());
+    fn held_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<HeldOut>> {
+        let (mut all, mut losses, mut fewest) = (Vec::new(), Vec::new(), usize::MAX);
         for expert in 0..self.experts {
-            let Some(outputs) = self.of.leave_one_out(net, &Self::theta(theta, expert)?, support)? else {
+            let Some(HeldOut { outputs, folds }) = self.of.held_out(net, &Self::theta(theta, expert)?, support)? else {
                 return Ok(None);
             };
-            losses.push(support.targets.loss(&outputs, &support.mask)?);
+            fewest = fewest.min(folds);
+            losses.push(support.targets.loss(&outputs, support.counts())?);
             all.push([("outputs".to_owned(), outputs)].into_iter().collect::<Params>());
         }
         let places = Tensor::f_stack(&losses, 1)?.f_argmin(1, false)?;
-        Ok(Some(of_each_task(all.iter(), &places)?.get("outputs")?.shallow_clone()))
+        let outputs = of_each_task(all.iter(), &places)?.get("outputs")?.shallow_clone();
+        Ok(Some(HeldOut { outputs, folds: fewest }))
     }
 
     fn lesson(&self, net: &Net, theta: &Params, support: &Support, query: &Query, progress: f64) -> Result<Lesson> {

@@ -64,7 +64,10 @@ impl Inner<'_> {
     pub(super) fn head(&self, head_init: HeadInit, features: Option<&Tensor>) -> Result<Params> {
         let (theta, tasks, support) = (self.theta, self.support.tasks(), self.support);
         let (weight, bias) = match (head_init, features) {
-            (HeadInit::Prototype {}, Some(features)) => prototype_head(features, &support.one_hot()?)?,
+            (HeadInit::Prototype {}, Some(features)) => {
+                let shares = support.one_hot()?.f_mul(&support.counts().f_unsqueeze(-1)?)?;
+                prototype_head(features, &shares)?
+            }
             (HeadInit::Shared {}, _) => {
                 let (weight, bias) = (theta.get("head.weight")?, theta.get("head.bias")?); // [1, D], [1]
                 let width = weight.size()[1];
@@ -137,7 +140,7 @@ impl Inner<'_> {
     /// The same, of features that are known.
     pub(super) fn loss_of(&self, features: &Tensor, params: &Params) -> Result<Tensor> {
         let outputs = ops::linear(features, &params.scope("head"))?;
-        Ok(self.support.targets.loss(&outputs, &self.support.mask)?.f_sum(Dtype::Float)?)
+        Ok(self.support.targets.loss(&outputs, self.support.counts())?.f_sum(Dtype::Float)?)
     }
 
     /// Connected to θ while training; leaves of a graph of their own when serving.

@@ -11,8 +11,8 @@ use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
 use super::inner::init_head;
-use super::r2d2::{lambda, with_ones};
-use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes, pad_scores};
+use super::r2d2::{lambda, unweighted, with_ones};
+use super::{Adapted, HeldOut, Learner, MOST_FOLDS, Net, Phase, closed_form, pad_classes, pad_scores};
 use crate::domain::{HeadInit, Kind};
 use crate::meta::batch::Support;
 use crate::meta::ridge;
@@ -50,14 +50,15 @@ impl Learner for KnownRidge {
         })
     }
 
-    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
+    fn held_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<HeldOut>> {
         let (features, _) = net.support_features(theta, support, Phase::Serve)?;
-        let (x, lambda) = (with_ones(&features, &support.mask)?, lambda(theta)?);
+        let roots = support.counts().f_sqrt()?;
+        let (x, lambda, folds) = (with_ones(&features, &roots)?, lambda(theta)?, support.folds(MOST_FOLDS)?);
         let foreseen = x.f_matmul(&known(theta, support)?)?; // [T, S, N]
-        let rest = support.one_hot()?.f_sub(&foreseen)?;
-        let held_out = ridge::solve(&x, &rest, &lambda)?.leave_one_out(&x, &rest, &lambda)?;
-        let outputs = held_out.f_add(&foreseen)?.f_mul(&theta.get("head.log_scale")?.f_exp()?)?;
-        Ok(Some(pad_scores(&outputs, support)?))
+        let rest = support.one_hot()?.f_mul(&roots.f_unsqueeze(-1)?)?.f_sub(&foreseen)?;
+        let held_out = ridge::solve(&x, &rest, &lambda)?.held_out(&x, &rest, &lambda, &folds)?.f_add(&foreseen)?;
+        let outputs = unweighted(held_out, support, &roots)?.f_mul(&theta.get("head.log_scale")?.f_exp()?)?;
+        Ok(Some(HeldOut { outputs: pad_scores(&outputs, support)?, folds: MOST_FOLDS }))
     }
 }
 

@@ -43,7 +43,7 @@ mod reptile;
 
 pub use descent::{Steps, descent};
 pub(super) use experts::side_by_side;
-pub(super) use logistic::HeldOut;
+pub(super) use logistic::Refits;
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
@@ -52,6 +52,10 @@ use super::batch::{Query, Support};
 use crate::domain::{Kind, LearnerConfig, Norm};
 use crate::nn::norm::{Normalizer, Statistics};
 use crate::nn::{Params, Result, ops};
+
+/// Most folds of a closed form. Of a class with more examples those that are over are left out alone: one of so many is
+/// no matter.
+pub(in crate::meta) const MOST_FOLDS: usize = 32;
 
 /// What the computation is for, which decides about graphs and about normalisation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,6 +139,14 @@ impl Adapted {
     }
 }
 
+/// What support rows are given without themselves.
+pub struct HeldOut {
+    /// `[T, S, N]`.
+    pub outputs: Tensor,
+    /// Most folds that there may have been: a class with more examples had several of them held out at a time.
+    pub folds: usize,
+}
+
 /// What one outer step learns from.
 pub struct Lesson {
     /// Mean query loss, a scalar.
@@ -158,9 +170,10 @@ pub trait Learner: Send + Sync {
     /// `steps`: inner steps, if the learner takes any; its own number by default.
     fn adapt(&self, net: &Net, theta: &Params, support: &Support, steps: Option<u32>, phase: Phase) -> Result<Adapted>;
 
-    /// Leave-one-out outputs `[T, S, N]`, where the learner has them in closed form. Gradient steps have none: that
-    /// would be one inner loop for each row.
-    fn leave_one_out(&self, _net: &Net, _theta: &Params, _support: &Support) -> Result<Option<Tensor>> {
+    /// Outputs for support rows, each from an adaptation without it and without the rows that are held out with
+    /// it (see [`folds`](crate::meta::folds)), where the learner has them in closed form. Gradient steps have none: that
+    /// is one inner loop for each fold ([`Model::held_out`](crate::meta::Model::held_out)).
+    fn held_out(&self, _net: &Net, _theta: &Params, _support: &Support) -> Result<Option<HeldOut>> {
         Ok(None)
     }
 

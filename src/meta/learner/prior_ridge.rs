@@ -18,7 +18,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
-use super::{Adapted, Learner, Lesson, Net, Phase, predict};
+use super::{Adapted, HeldOut, Learner, Lesson, Net, Phase, predict};
 use crate::domain::Kind;
 use crate::meta::batch::{Query, StackedTargets, Support};
 use crate::meta::ridge;
@@ -56,14 +56,15 @@ impl Learner for PriorRidge {
         Ok(Adapted::head_only(net, &head, statistics))
     }
 
-    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
+    fn held_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<HeldOut>> {
         let (features, _) = net.support_features(theta, support, Phase::Serve)?;
         let usual = usual(theta, &features)?;
         let System { x, rest, lambda } = system(theta, support, &features, &usual)?;
-        let held_out = ridge::solve(&x, &rest, &lambda)?.leave_one_out(&x, &rest, &lambda)?; // [T, S, 1]
-        let roots = support.counts()?.f_sqrt()?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_unsqueeze(-1)?;
+        let held_out = ridge::solve(&x, &rest, &lambda)?.held_out(&x, &rest, &lambda, &support.folds(0)?)?; // [T, S, 1]
+        let roots = support.counts().f_sqrt()?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_unsqueeze(-1)?;
         let usual = features.f_matmul(&usual)?.f_unsqueeze(-1)?;
-        Ok(Some(held_out.f_div(&roots)?.f_add(&usual)?.f_mul(&scale(theta)?)?))
+        let outputs = held_out.f_div(&roots)?.f_add(&usual)?.f_mul(&scale(theta)?)?;
+        Ok(Some(HeldOut { outputs, folds: usize::MAX }))
     }
 
     fn lesson(&self, net: &Net, theta: &Params, support: &Support, query: &Query, _progress: f64) -> Result<Lesson> {
@@ -84,7 +85,7 @@ fn usual(theta: &Params, features: &Tensor) -> Result<Tensor> {
 }
 
 fn system(theta: &Params, support: &Support, features: &Tensor, usual: &Tensor) -> Result<System> {
-    let roots = support.counts()?.f_sqrt()?.f_unsqueeze(-1)?; // [T, S, 1]
+    let roots = support.counts().f_sqrt()?.f_unsqueeze(-1)?; // [T, S, 1]
     let targets = support.one_hot()?.f_mul(theta.get("head.slope")?)?.f_add(theta.get("head.offset")?)?;
     let usual = features.f_matmul(usual)?.f_unsqueeze(-1)?;
     Ok(System {

@@ -6,7 +6,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::{Kind as Dtype, Tensor};
 
-use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes, pad_scores};
+use super::{Adapted, HeldOut, Learner, MOST_FOLDS, Net, Phase, closed_form, pad_classes, pad_scores};
 use crate::domain::Kind;
 use crate::meta::batch::Support;
 use crate::nn::{Params, Result};
@@ -28,19 +28,36 @@ impl Learner for Protonet {
         })
     }
 
-    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
+    fn held_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<HeldOut>> {
         let (features, _) = net.support_features(theta, support, Phase::Serve)?;
-        let one_hot = support.one_hot()?; // [T, S, N]
-        let counts = counts(&one_hot)?; // [T, N]
-        let prototypes = prototypes(&features, &one_hot)?; // [T, N, D]
-        let distances = squared_distances(&features, &prototypes)?; // [T, S, N]
-        // Without z, its own class mean moves away from it: ‖z − (n c − z) / (n − 1)‖² = (n / (n − 1))² ‖z − c‖².
-        let shrunk = counts.f_sub_scalar(1.0)?.f_clamp_min(1.0)?;
-        let factor = counts.f_div(&shrunk)?.f_square()?.f_unsqueeze(1)?; // [T, 1, N]
-        let own = distances.f_mul(&factor)?.f_mul(&one_hot)?;
-        let others = distances.f_mul(&one_hot.f_neg()?.f_add_scalar(1.0)?)?;
-        let logits = own.f_add(&others)?.f_neg()?;
-        Ok(Some(pad_scores(&logits, support)?))
+        let (one_hot, weights) = (support.one_hot()?, support.counts()); // [T, S, N], [T, S]
+        let shares = one_hot.f_mul(&weights.f_unsqueeze(-1)?)?;
+        let distances = squared_distances(&features, &prototypes(&features, &shares)?)?; // [T, S, N]
+        // Without z alone, its own class mean moves away from it: with w of the weight W of the class,
+        // ‖z − (W c − w z) / (W − w)‖² = (W / (W − w))² ‖z − c‖².
+        let whole = one_hot.f_mul(&counts(&shares)?.f_unsqueeze(1)?)?; // [T, S, N]
+        let left = whole.f_sub(&shares)?;
+        let is_left = left.f_gt(0.0)?;
+        let factor = whole.f_div(&left)?.f_square()?.f_where_self(&is_left, &one_hot.f_ones_like()?)?;
+        let alone = distances.f_mul(&factor)?.f_neg()?;
+        let mut all = Vec::new();
+        for (task, folds) in (0i64..).zip(&support.folds(MOST_FOLDS)?) {
+            let alone = alone.f_get(task)?;
+            let Some(folds) = folds else {
+                all.push(alone);
+                continue;
+            };
+            let (features, shares) = (features.f_get(task)?, shares.f_get(task)?); // [S, D], [S, N]
+            let kept = folds.kept(0..folds.len(), features.device())?; // [F, rows of the task]
+            let (rows, count) = (kept.size()[1], kept.size()[0]);
+            let kept = kept.f_unsqueeze(-1)?.f_mul(&shares.f_narrow(0, 0, rows)?)?; // [F, S, N]
+            let own = features.f_narrow(0, 0, rows)?.f_unsqueeze(0)?.f_expand([count, -1, -1], false)?;
+            let prototypes = prototypes(&own, &kept)?; // [F, N, D]
+            let places = folds.places(features.device())?;
+            let asked = features.f_index(&[Some(&places.rows)])?; // [F, M, D]
+            all.push(places.put(&alone, &squared_distances(&asked, &prototypes)?.f_neg()?)?);
+        }
+        Ok(Some(HeldOut { outputs: pad_scores(&Tensor::f_stack(&all, 0)?, support)?, folds: MOST_FOLDS }))
     }
 }
 
@@ -56,7 +73,7 @@ pub(super) fn prototype_head(features: &Tensor, shares: &Tensor) -> Result<(Tens
 /// Mean feature of each class, `[T, N, D]` (eq. 1).
 fn prototypes(features: &Tensor, shares: &Tensor) -> Result<Tensor> {
     let sums = shares.f_transpose(1, 2)?.f_bmm(features)?; // [T, N, D]
-    Ok(sums.f_div(&counts(shares)?.f_clamp_min(1.0)?.f_unsqueeze(-1)?)?)
+    Ok(sums.f_div(&counts(shares)?.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_unsqueeze(-1)?)?)
 }
 
 fn counts(shares: &Tensor) -> Result<Tensor> {
@@ -65,6 +82,6 @@ fn counts(shares: &Tensor) -> Result<Tensor> {
 
 /// `‖z − c‖²`, `[T, S, N]`, by differences: the expanded form loses what small distances are made of.
 fn squared_distances(features: &Tensor, prototypes: &Tensor) -> Result<Tensor> {
-    let difference = features.f_unsqueeze(2)?.f_sub(&prototypes.f_unsqueeze(1)?)?; // [T, S, N, D]
-    Ok(difference.f_square()?.f_sum_dim_intlist([-1i64].as_slice(), false, Dtype::Float)?)
+    const BY_DIFFERENCES: i64 = 2;
+    Ok(Tensor::f_cdist(features, prototypes, 2.0, BY_DIFFERENCES)?.f_square()?)
 }

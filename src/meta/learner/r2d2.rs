@@ -7,7 +7,7 @@
 use rand_chacha::ChaCha8Rng;
 use tch::Tensor;
 
-use super::{Adapted, Learner, Net, Phase, closed_form, pad_classes, pad_scores};
+use super::{Adapted, HeldOut, Learner, MOST_FOLDS, Net, Phase, closed_form, pad_classes, pad_scores};
 use crate::domain::Kind;
 use crate::meta::batch::Support;
 use crate::meta::ridge;
@@ -45,12 +45,14 @@ impl Learner for R2d2 {
         })
     }
 
-    fn leave_one_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<Tensor>> {
+    fn held_out(&self, net: &Net, theta: &Params, support: &Support) -> Result<Option<HeldOut>> {
         let (features, _) = net.support_features(theta, support, Phase::Serve)?;
-        let (x, y, lambda) = (with_ones(&features, &support.mask)?, support.one_hot()?, lambda(theta)?);
-        let held_out = ridge::solve(&x, &y, &lambda)?.leave_one_out(&x, &y, &lambda)?; // [T, S, N]
-        let outputs = scaled(&held_out, theta)?.f_add(theta.get("head.offset")?)?;
-        Ok(Some(pad_scores(&outputs, support)?))
+        let roots = support.counts().f_sqrt()?;
+        let y = support.one_hot()?.f_mul(&roots.f_unsqueeze(-1)?)?;
+        let (x, lambda, folds) = (with_ones(&features, &roots)?, lambda(theta)?, support.folds(MOST_FOLDS)?);
+        let held_out = ridge::solve(&x, &y, &lambda)?.held_out(&x, &y, &lambda, &folds)?; // [T, S, N]
+        let outputs = scaled(&unweighted(held_out, support, &roots)?, theta)?.f_add(theta.get("head.offset")?)?;
+        Ok(Some(HeldOut { outputs: pad_scores(&outputs, support)?, folds: MOST_FOLDS }))
     }
 }
 
@@ -58,6 +60,14 @@ impl Learner for R2d2 {
 pub(super) fn with_ones(features: &Tensor, factors: &Tensor) -> Result<Tensor> {
     let factors = factors.f_unsqueeze(-1)?; // [T, S, 1]
     Ok(Tensor::f_cat(&[features.f_mul(&factors)?, factors], -1)?)
+}
+
+/// What rows times `roots` were given, as rows that count once are; a division only where some row does not.
+pub(super) fn unweighted(outputs: Tensor, support: &Support, roots: &Tensor) -> Result<Tensor> {
+    if support.weights.is_none() {
+        return Ok(outputs);
+    }
+    Ok(outputs.f_div(&roots.f_clamp_min(f64::from(f32::MIN_POSITIVE))?.f_unsqueeze(-1)?)?)
 }
 
 pub(super) fn lambda(theta: &Params) -> Result<Tensor> {

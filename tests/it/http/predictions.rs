@@ -24,7 +24,7 @@ async fn adapting_for_one_request_answers_and_stores_nothing() {
     assert_ne!(first["id"], second["id"]);
     assert_eq!(predicted["base_model"], base_of(&app).await);
     assert!(predicted["support_hash"].as_str().unwrap().starts_with("sha256:"));
-    assert_eq!((&predicted["quality"]["method"], &predicted["quality"]["n"]), (&json!("leave_one_out"), &json!(4)));
+    assert_eq!((&predicted["quality"]["method"], &predicted["quality"]["n"]), (&json!("k_fold"), &json!(4)));
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
 }
 
