@@ -81,10 +81,10 @@ task = do("create_task", {"name": "letters", "base_model": "omniglot", "support"
 etag = do("find_task", task=task)["etag"]
 do("update_task", {"name": "letters of the mail"}, headers={"If-Match": etag}, task=task)
 do("list_tasks", query={"metadata": "team%3Dmail"})
-added = do("add_support", {"examples": [more | {"external_id": "scan-7"}]}, task=task)["ids"][0]
+added = do("add_support", {"examples": [more | {"external_id": "scan-7", "weight": 2}]}, task=task)["ids"][0]
 do("list_support", query={"label": labels[1]}, task=task)
 etag = do("find_support", task=task, support=added)["etag"]
-do("update_support", {"label": labels[0]}, headers={"If-Match": etag}, task=task, support=added)
+do("update_support", {"label": labels[0], "weight": 0.5}, headers={"If-Match": etag}, task=task, support=added)
 do("delete_named_support", status=204, query={"external_id": "scan-7"}, task=task)
 added = do("add_support", {"examples": [more]}, task=task)["ids"][0]
 do("delete_support", status=204, task=task, support=added)
