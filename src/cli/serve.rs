@@ -17,6 +17,9 @@ use crate::engine::Engine;
 use crate::service::{Relay, Runners, Service};
 use crate::{http, store, telemetry};
 
+/// How long a server that cannot go on waits for its workers.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
 /// How often metrics are put in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 
@@ -59,7 +62,13 @@ impl Serve {
         let metrics = telemetry::count()?;
         // Before any thread that could use libtorch: it may open the CUDA library.
         let engine = Engine::start(&self.engine)?;
-        super::runtime()?.block_on(self.serve(engine, metrics))
+        let (runtime, workers) = (super::runtime()?, engine.clone());
+        let served = runtime.block_on(self.serve(engine, metrics));
+        if served.is_err() {
+            // libtorch takes itself down when the process ends: not beside threads that compute. One that hangs is left.
+            let _ = runtime.block_on(async { tokio::time::timeout(LAST_WORK, workers.drain()).await });
+        }
+        served
     }
 
     async fn serve(mut self, engine: Engine, metrics: PrometheusHandle) -> Result<(), CliError> {
