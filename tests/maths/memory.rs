@@ -7,8 +7,8 @@ use std::fs;
 use std::process::Command;
 
 use imprint::domain::{
-    BackboneConfig, ESTIMATE_FOLDS, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Precision,
-    Recipe, Rows, Size, SupportSet, Targets,
+    BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Precision, Recipe, Rows,
+    Size, SupportSet, Targets,
 };
 use imprint::meta::cost::Accounting;
 use imprint::meta::model::Architecture;
@@ -23,6 +23,9 @@ const UNDER: f64 = 1.1;
 
 /// From so many bytes on the slack that every prediction has does not matter.
 const LARGE: f64 = 33_554_432.0;
+
+/// Inner loops of an estimate: one after the other, so that more of them take no more memory.
+const FOLDS: usize = 2;
 
 /// Tells the test binary that it is the process of its own.
 const ALONE: &str = "IMPRINT_MEASURED_ALONE";
@@ -68,7 +71,7 @@ fn measured_alone() {
         for (support, outputs, query) in [(10, 2, 5), (60, 20, 256), (368, 2, 5), (400, 100, 50)] {
             let outputs = model.architecture.learner.fixed_way().unwrap_or(outputs);
             let taken = taken(&model, split.as_ref(), [support, outputs, query]);
-            let size = Size { support, unlabelled: 0, query, outputs, inner_steps: None, folds: ESTIMATE_FOLDS };
+            let size = Size { support, unlabelled: 0, query, outputs, inner_steps: None, folds: FOLDS };
             let (learner, backbone) = (model.architecture.learner.name(), &model.architecture.backbone);
             println!("{learner} on {backbone:?}, {size:?} predicted {} taken {taken}", accounting.cost(size).bytes);
         }
@@ -154,7 +157,7 @@ fn taken(model: &Model, split: Option<&Split>, [support, outputs, query]: [usize
 
 fn finish(model: &Model, set: &SupportSet, query: &Rows) -> Vec<u8> {
     let tensors = model.adapt(set, &Recipe::default(), Phase::Serve).unwrap();
-    model.held_out(set, &Recipe::default(), ESTIMATE_FOLDS).unwrap();
+    model.held_out(set, &Recipe::default(), FOLDS).unwrap();
     let file = imprint::nn::checkpoint::to_bytes(&tensors, &[]).unwrap();
     model.predict(&tensors, query, Phase::Serve).unwrap();
     file
