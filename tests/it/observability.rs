@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use imprint::domain::hex;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
@@ -134,7 +135,6 @@ fn a_collector_gets_the_spans_of_a_request_from_the_door_to_the_engine_in_the_ca
 
     let answer = server.send(&line, &key, &adapt_predict().to_string());
 
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let of_trace =
         || -> Vec<Span> { spans.lock().unwrap().iter().filter(|span| hex(&span.trace_id) == TRACE).cloned().collect() };
     let of_name = |name: &str| of_trace().into_iter().find(|span| span.name == name);
