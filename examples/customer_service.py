@@ -5,9 +5,7 @@
     python3 examples/customer_service.py --key KEY
 """
 
-import argparse
-import json
-import urllib.request
+from service import connect
 
 EXAMPLES = {
     "track_order": ["Where is my parcel?", "My order has not arrived yet", "How can I follow the delivery?", "When will my package come?"],
@@ -35,18 +33,7 @@ QUESTIONS = [
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--key", required=True)
-    arguments = parser.parse_args()
-
-    def call(method, path, body=None):
-        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=30"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(arguments.server + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer) if answer.status != 204 else None
-
+    call = connect(__doc__)
     support = [{"input": text, "label": label} for label, texts in EXAMPLES.items() for text in texts]
     body = {"name": "shop", "base_model": "text", "answers": ANSWERS, "support": support}
     task = f"/v1/tasks/{call('POST', '/v1/tasks', body)['id']}"

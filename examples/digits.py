@@ -8,13 +8,12 @@ was in what the base model was trained on.
     python3 examples/digits.py --key KEY
 """
 
-import argparse
 import base64
-import json
 import random
 import struct
-import urllib.request
 import zlib
+
+from service import connect
 
 SIDE = 32
 
@@ -62,19 +61,7 @@ def photograph(digit, rng):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--key", required=True)
-    arguments = parser.parse_args()
-    rng = random.Random(1)
-
-    def call(method, path, body=None):
-        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=60"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(arguments.server + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer) if answer.status != 204 else None
-
+    call, rng = connect(__doc__), random.Random(1)
     body = {"name": "water meter", "base_model": "digits", "settings": {"auto_adapt": True}}
     task = f"/v1/tasks/{call('POST', '/v1/tasks', body)['id']}"
     shown = [(digit, {"image": photograph(digit, rng)}) for digit in STROKES for _ in range(20)]

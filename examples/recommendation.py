@@ -5,10 +5,9 @@
     python3 examples/recommendation.py --key KEY
 """
 
-import argparse
-import json
 import math
-import urllib.request
+
+from service import connect
 
 #: What the shop sells, and how many of a thousand readers buy each.
 SHELF = {
@@ -30,18 +29,7 @@ READERS = 1000
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--key", required=True)
-    arguments = parser.parse_args()
-
-    def call(method, path, body=None):
-        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=30"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(arguments.server + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer) if answer.status != 204 else None
-
+    call = connect(__doc__)
     def item(name):
         text, sold = SHELF[name]
         return {"text": text, "prior": math.log(sold / READERS)}

@@ -7,10 +7,9 @@
 The stream is a replay with a planted surge: one review in eight is bad, then, for a while, five in eight.
 """
 
-import argparse
-import json
 import random
-import urllib.request
+
+from service import connect
 
 EXAMPLES = {
     "good": ["Best coffee machine I ever had", "Works like a charm and looks great", "My whole family loves it", "Quick, quiet, worth every cent", "Very happy with this purchase", "The espresso is wonderful", "Love the milk foam, perfect every time", "Excellent value, would buy it again"],
@@ -26,18 +25,7 @@ THINGS = ["grinder", "milk frother", "water tank", "display", "timer", "drip tra
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--key", required=True)
-    arguments = parser.parse_args()
-
-    def call(method, path, body=None):
-        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=30"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(arguments.server + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer) if answer.status != 204 else None
-
+    call = connect(__doc__)
     support = [{"input": text, "label": label} for label, texts in EXAMPLES.items() for text in texts]
     task = f"/v1/tasks/{call('POST', '/v1/tasks', {'name': 'reviews', 'base_model': 'text', 'support': support})['id']}"
     call("POST", f"{task}/adaptations", {})

@@ -5,10 +5,9 @@
     python3 examples/tagging.py --key KEY
 """
 
-import argparse
-import json
 import re
-import urllib.request
+
+from service import connect
 
 #: Orders as they came; what is to be found stands in brackets with its label.
 ORDERS = [
@@ -56,18 +55,7 @@ def example(marked):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--key", required=True)
-    arguments = parser.parse_args()
-
-    def call(method, path, body=None):
-        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=60"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(arguments.server + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer) if answer.status != 204 else None
-
+    call = connect(__doc__)
     def show(questions):
         for question, found in zip(questions, call("POST", f"{task}/predict", {"query": questions})["predictions"]):
             print(f"> {question}")

@@ -1,0 +1,22 @@
+"""What the conversations beside this file share: where the server is, and a call to it. Standard library only."""
+
+import argparse
+import json
+import urllib.request
+
+
+def connect(description):
+    """`--server` and `--key` from the command line; a function that sends one request and returns the answer's JSON."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--server", default="http://127.0.0.1:8080")
+    parser.add_argument("--key", required=True)
+    arguments = parser.parse_args()
+
+    def call(method, path, body=None):
+        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=60"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(arguments.server + path, data, headers, method=method)
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer) if answer.status != 204 else None
+
+    return call
