@@ -143,4 +143,15 @@ mod tests {
         assert!((shares[0] - 6.0 / 11.0).abs() < 1e-12 && (shares[1] - 9.0 / 11.0).abs() < 1e-12);
         assert!((shares[2] - 1.0).abs() < 1e-12);
     }
+
+    #[test]
+    fn clients_send_by_turns_and_together_at_the_rate() {
+        let requests = Arc::new(Requests::new(Vec::new(), 0.0));
+        let clients = vec![Client { requests, is_counted: true }; 4];
+        let plan = Plan { url: String::new(), clients, rate: Some(2.0) };
+
+        assert_eq!(plan.pace(0), Some((Duration::ZERO, Duration::from_secs(2))));
+        assert_eq!(plan.pace(3), Some((Duration::from_millis(1500), Duration::from_secs(2))));
+        assert_eq!(Plan { rate: None, ..plan }.pace(3), None);
+    }
 }
