@@ -4,7 +4,7 @@
 //! Measured in a process of its own, which gives memory back to the system at once, by the system's own high-water mark.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use imprint::domain::{
     BackboneConfig, GradOrder, HeadInit, InputSchema, Kind, LearnerConfig, Norm, Polarity, Precision, Recipe, Rows,
@@ -27,24 +27,32 @@ const LARGE: f64 = 33_554_432.0;
 /// Inner loops of an estimate: one after the other, so that more of them take no more memory.
 const FOLDS: usize = 2;
 
-/// Tells the test binary that it is the process of its own.
+/// Tells the test binary that it is a process of its own, and which models are its part.
 const ALONE: &str = "IMPRINT_MEASURED_ALONE";
+
+/// Processes at a time, each with its own part of the models.
+const PROCESSES: usize = 2;
 
 #[test]
 fn no_computation_takes_a_tenth_more_memory_than_predicted() {
-    let measured = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "memory::measured_alone", "--ignored", "--nocapture", "--test-threads", "1"])
-        .env(ALONE, "1")
-        // Whatever is freed goes back at once, and counts again when it is taken again.
-        .env("MALLOC_MMAP_THRESHOLD_", "65536")
-        .env("MALLOC_TRIM_THRESHOLD_", "65536")
-        .env("MALLOC_ARENA_MAX", "1")
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&measured.stdout);
+    let measure = |part: usize| {
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "memory::measured_alone", "--ignored", "--nocapture", "--test-threads", "1"])
+            .env(ALONE, part.to_string())
+            // Whatever is freed goes back at once, and counts again when it is taken again.
+            .env("MALLOC_MMAP_THRESHOLD_", "65536")
+            .env("MALLOC_TRIM_THRESHOLD_", "65536")
+            .env("MALLOC_ARENA_MAX", "1")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let measuring: Vec<_> = (0..PROCESSES).map(measure).collect();
+    let ended = measuring.into_iter().map(|process| process.wait_with_output().unwrap());
+    let text: String = ended.map(|output| String::from_utf8(output.stdout).unwrap()).collect();
     let figures: Vec<(&str, f64, f64)> = text.lines().filter_map(figure).collect();
 
-    assert!(figures.len() >= 80, "{text}\n{}", String::from_utf8_lossy(&measured.stderr));
+    assert!(figures.len() >= 80, "{text}");
     let under: Vec<_> = figures.iter().filter(|(_, predicted, taken)| *taken > UNDER * predicted).collect();
     assert!(under.is_empty(), "{under:#?}");
     // An upper bound that is no use would be easy.
@@ -63,9 +71,10 @@ fn figure(line: &str) -> Option<(&str, f64, f64)> {
 #[ignore = "started by the test above, in a process of its own"]
 #[expect(clippy::print_stdout, reason = "the figures go to the test above")]
 fn measured_alone() {
-    assert!(std::env::var_os(ALONE).is_some(), "run no_computation_takes_a_tenth_more_memory_than_predicted");
+    let part = std::env::var(ALONE).ok().and_then(|part| part.parse().ok());
+    let part: usize = part.expect("run no_computation_takes_a_tenth_more_memory_than_predicted");
     tch::set_num_threads(1);
-    for model in models() {
+    for model in models().into_iter().skip(part).step_by(PROCESSES) {
         let split = Split::of(&model, Precision::Float32);
         let accounting = Accounting::of_model(&model, split.is_some());
         for (support, outputs, query) in [(10, 2, 5), (60, 20, 256), (368, 2, 5), (400, 100, 50)] {
