@@ -22,15 +22,11 @@ ENCODERS = lab.ROOT / ".imprint/encoders"
 
 options = lab.arguments(__doc__, schemathesis="schemathesis", examples=30)
 folder = pathlib.Path(tempfile.mkdtemp(prefix="imprint-contract-"))
-models = folder / "models"
-models.mkdir()
-for name in ("omniglot", "ranking", "sinusoid"):
-    (models / name).symlink_to(lab.ROOT / "models" / name)
 postgres = lab.Postgres()
 lab.migrate(options.imprint, postgres)
 figures, violations = {}, 0
 for store, url in {"sqlite": f"sqlite:{folder}/imprint.db", "postgres": postgres.url()}.items():
-    replica = lab.Replica(options.imprint, url, models=models, encoders=ENCODERS, workers=1).wait()
+    replica = lab.Replica(options.imprint, url, ("omniglot", "ranking", "sinusoid"), encoders=ENCODERS, workers=1).wait()
     key = lab.key(options.imprint, url, "tenant")
     command = [
         options.schemathesis, "run", f"http://127.0.0.1:{replica.port}/openapi.json", "--no-color",

@@ -24,7 +24,7 @@ options = lab.arguments(__doc__, episodes=100_000, threads=4, edges=300)
 folder = pathlib.Path(tempfile.mkdtemp(prefix="imprint-chaos-"))
 url, admin = f"sqlite:{folder}/imprint.db", lab.free_port()
 key = lab.key(options.imprint, url, "tenant")
-replica = lab.Replica(options.imprint, url, admin_listen=f"127.0.0.1:{admin}").wait()
+replica = lab.Replica(options.imprint, url, ("omniglot", "sinusoid"), admin_listen=f"127.0.0.1:{admin}").wait()
 
 
 def chunk(kind, data):

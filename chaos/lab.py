@@ -32,6 +32,7 @@ def arguments(description, **defaults):
         parser.add_argument("--" + name.replace("_", "-"), type=type(default), default=default)
     options = parser.parse_args()
     random.seed(options.seed)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended, too
     return options
 
 
@@ -124,10 +125,13 @@ class Postgres:
 
 
 class Replica:
-    """One `imprint serve`."""
+    """One `imprint serve`, with few base models, so that it is soon ready."""
 
-    def __init__(self, imprint, database_url, **settings):
+    def __init__(self, imprint, database_url, bases=("sinusoid",), **settings):
         self.imprint, self.database_url, self.settings = imprint, database_url, settings
+        self.models = pathlib.Path(tempfile.mkdtemp(prefix="imprint-chaos-models-"))
+        for name in bases:
+            (self.models / name).symlink_to(ROOT / "models" / name)
         self.port = free_port()
         self.log = open(pathlib.Path(tempfile.gettempdir()) / f"imprint-chaos-{self.port}.log", "w")
         atexit.register(self.kill)
@@ -139,7 +143,7 @@ class Replica:
             "LD_LIBRARY_PATH": os.environ.get("LD_LIBRARY_PATH", ""),  # for a binary that was moved from where it was built
             "IMPRINT_DATABASE_URL": self.database_url,
             "IMPRINT_LISTEN": f"127.0.0.1:{self.port}",
-            "IMPRINT_MODELS": str(ROOT / "models"),
+            "IMPRINT_MODELS": str(self.models),
             "IMPRINT_DEVICE": "cpu",
             **{f"IMPRINT_{name.upper()}": str(value) for name, value in self.settings.items()},
         }
@@ -182,14 +186,15 @@ class Client:
         self.port, self.key, self.timeout = port, key, timeout
 
     def call(self, method, path, body=None, **headers):
-        """Status and JSON."""
+        """Status and JSON. A body that is text is JSON already."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.timeout)
         try:
             headers = {name.replace("_", "-"): value for name, value in headers.items()}
             if self.key:
                 headers["Authorization"] = "Bearer " + self.key
             if body is not None:
-                headers["Content-Type"], body = "application/json", json.dumps(body)
+                headers["Content-Type"] = "application/json"
+                body = body if isinstance(body, str) else json.dumps(body)
             connection.request(method, path, body, headers)
             answer = connection.getresponse()
             text = answer.read()

@@ -13,9 +13,6 @@ import lab
 
 options = lab.arguments(__doc__, keys=100, clients=64, every=7.0)
 folder = pathlib.Path(tempfile.mkdtemp(prefix="imprint-repeat-"))
-models = folder / "models"
-models.mkdir()
-(models / "sinusoid").symlink_to(lab.ROOT / "models" / "sinusoid")
 
 
 def insist(replica, key, name, body):
@@ -37,7 +34,7 @@ def insist(replica, key, name, body):
 
 
 def run(url):
-    replica = lab.Replica(options.imprint, url, models=models, workers=1, runners=0, tenant_requests=0).wait()
+    replica = lab.Replica(options.imprint, url, workers=1, runners=0, tenant_requests=0).wait()
     key = lab.key(options.imprint, url, "tenant")
 
     def kill():
