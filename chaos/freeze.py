@@ -29,7 +29,7 @@ task = lab.Client(zombie.port, key).task(examples=400)
 lab.Client(zombie.port, key).ok("POST", task + "/adaptations", job)
 while not (names := postgres.sql("SELECT worker FROM adaptations WHERE status = 'running'")):
     pass
-its = f"status = 'running' AND worker LIKE '{names[0][0].split('-')[0]}-%'"
+its = f"status = 'running' AND worker = '{names[0][0]}'"
 other.signal(signal.SIGCONT)
 client = lab.Client(other.wait().port, key)
 held, seed, rounds, started = 0, 0, 0, time.time()

@@ -57,14 +57,15 @@ impl Runners {
     pub fn start(service: &Service) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut running = JoinSet::new();
-        let name = |number| format!("{}-{number}", crate::domain::hex(&service.ids.bits()[..6]));
-        for number in 0..service.config.runners {
-            let (service, name, stopped) = (service.clone(), name(number), stopped.clone());
+        // What is lost with this process is what it holds by this name.
+        let name = crate::domain::hex(&service.ids.bits()[..6]);
+        for _ in 0..service.config.runners {
+            let (service, name, stopped) = (service.clone(), name.clone(), stopped.clone());
             running.spawn(steadily("a runner", move || run(service.clone(), name.clone(), stopped.clone())));
         }
         // One that runs nothing answers nothing either.
-        for number in 0..service.config.bulk_runners.min(service.config.runners) {
-            let (service, name, stopped) = (service.clone(), name(number), stopped.clone());
+        for _ in 0..service.config.bulk_runners.min(service.config.runners) {
+            let (service, name, stopped) = (service.clone(), name.clone(), stopped.clone());
             running.spawn(steadily("a bulk runner", move || {
                 bulk_runner::run(service.clone(), name.clone(), stopped.clone())
             }));

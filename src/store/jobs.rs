@@ -92,8 +92,8 @@ pub trait JobStore {
     /// Calls a job off; the job as it is afterwards. One that has ended stays as it is.
     async fn cancel_adaptation(&self, tenant: TenantId, id: AdaptationId) -> Result<Option<Adaptation>, StoreError>;
 
-    /// Takes the next job of any tenant for `worker` and counts the attempt: one that is queued, or one whose lease ran
-    /// out with attempts left. Tenants take turns. Jobs whose lease ran out with none left fail (`lease_expired`).
+    /// Takes the next job of any tenant for `worker`, a process, and counts the attempt: one that is queued, or one whose
+    /// lease ran out with attempts left. Tenants take turns. Jobs whose lease ran out with none left fail (`lease_expired`).
     async fn claim_adaptation(&self, worker: &str, lease: Duration) -> Result<Option<Claim>, StoreError>;
     /// Prolongs the lease; false if the job is no longer this attempt's: stop, and discard.
     async fn renew_lease(

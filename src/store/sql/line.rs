@@ -5,7 +5,7 @@
 //! All moments are the database's, so that workers' clocks need not agree.
 //!
 //! A job that kills its worker takes with it whatever runs beside it. If they were all tried again together they would all be
-//! lost again, so what was lost to its last attempt but one is tried alone: one such job at a time, in all processes, among
+//! lost again, so what was lost to its last attempt but one is tried alone: one such job at a time in each process, among
 //! others that have attempts to lose.
 //!
 //! Deliberately absent: how a job ends. The two kinds have nothing in common there.
@@ -89,7 +89,7 @@ impl Line {
     ) -> Result<Claimed<Id>, StoreError> {
         let lost = self.lost(tx, now).await?;
         let (spent, mut next) = (lost.none, lost.more);
-        if next.is_none() && lost.one.is_some() && may_try_alone(tx, now).await? {
+        if next.is_none() && lost.one.is_some() && may_try_alone(tx, worker, now).await? {
             next = lost.one;
         }
         if next.is_none() {
@@ -202,16 +202,18 @@ impl Line {
     }
 }
 
-/// Whether no job of either line is at its last attempt. Until the transaction ends nobody else finds so.
-async fn may_try_alone(tx: &mut SystemTx<'_>, now: Timestamp) -> Result<bool, StoreError> {
+/// Whether this worker has no job of either line at its last attempt. Until the transaction ends nobody else finds so.
+async fn may_try_alone(tx: &mut SystemTx<'_>, worker: &str, now: Timestamp) -> Result<bool, StoreError> {
     if let Some(statement) = tx.dialect().one_at_a_time {
         sqlx::query(statement).execute(&mut **tx).await?;
     }
     for Line { table, left, .. } in [ADAPTATIONS, BULKS] {
         let statement = format!(
-            "SELECT COUNT(*) FROM {table} AS a WHERE a.status = 'running' AND a.lease_until >= $1 AND {left} <= 0"
+            "SELECT COUNT(*) FROM {table} AS a \
+             WHERE a.status = 'running' AND a.worker = $1 AND a.lease_until >= $2 AND {left} <= 0"
         );
-        let count: i64 = sqlx::query_scalar(AssertSqlSafe(statement)).bind(now.millis()).fetch_one(&mut **tx).await?;
+        let count = sqlx::query_scalar(AssertSqlSafe(statement)).bind(worker).bind(now.millis());
+        let count: i64 = count.fetch_one(&mut **tx).await?;
         if count > 0 {
             return Ok(false);
         }

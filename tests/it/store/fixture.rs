@@ -18,6 +18,8 @@ use crate::postgres::Database;
 
 pub const LEASE: Duration = Duration::from_mins(1);
 pub const MANY: usize = 1_000;
+/// The process that claims, if no other is named.
+const WORKER: &str = "worker";
 
 /// A store with nothing in it.
 pub struct Fixture {
@@ -167,7 +169,11 @@ impl Fixture {
     }
 
     pub async fn claim(&self) -> Option<Claim> {
-        self.store.claim_adaptation("worker", LEASE).await.unwrap()
+        self.claim_as(WORKER).await
+    }
+
+    pub async fn claim_as(&self, worker: &str) -> Option<Claim> {
+        self.store.claim_adaptation(worker, LEASE).await.unwrap()
     }
 
     /// As if every worker had been silent for longer than its lease. No story waits for a clock.

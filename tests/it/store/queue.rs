@@ -119,11 +119,11 @@ pub async fn a_job_that_loses_every_worker_fails(fixture: &Fixture) {
 pub async fn what_was_lost_with_its_worker_twice_is_tried_alone(fixture: &Fixture) {
     let tenant = fixture.tenant("zoo").await;
     let task = fixture.task(tenant).await.id;
-    for _ in 0..3 {
+    for _ in 0..4 {
         fixture.submit(tenant, task).await;
     }
     for _ in 1..MAX_ATTEMPTS {
-        for _ in 0..3 {
+        for _ in 0..4 {
             fixture.claim().await.unwrap();
         }
         fixture.expire_leases().await;
@@ -133,7 +133,10 @@ pub async fn what_was_lost_with_its_worker_twice_is_tried_alone(fixture: &Fixtur
     let alone = fixture.claim().await.unwrap();
     assert_eq!(alone.adaptation.attempt, MAX_ATTEMPTS);
     assert_eq!(fixture.claim().await.unwrap().adaptation.id, fresh, "what has attempts to lose goes on beside it");
-    assert!(fixture.claim().await.is_none(), "the other two could be lost with it");
+    assert!(fixture.claim().await.is_none(), "the others could be lost with it");
+    let elsewhere = fixture.claim_as("another").await.expect("another process is not lost with this one");
+    assert_eq!(elsewhere.adaptation.attempt, MAX_ATTEMPTS);
+    assert!(fixture.claim_as("another").await.is_none());
 
     fixture.complete(&alone, success(fixture, task)).await.unwrap();
     let next = fixture.claim().await.unwrap();
