@@ -29,9 +29,14 @@ pub struct HttpConfig {
     #[arg(long, env = "IMPRINT_MAX_UPLOAD_BYTES", default_value_t = 256 << 20)]
     pub max_upload_bytes: usize,
 
-    /// Requests at a time; one more is answered 503. Each may hold a body of the largest size in memory.
+    /// Requests at a time; one more is answered 503.
     #[arg(long, env = "IMPRINT_MAX_REQUESTS", default_value_t = 512)]
     pub max_requests: usize,
+
+    /// Memory for the bodies of all requests under way, in MiB, as their headers say; one more is answered 503. What a body
+    /// unfolds to takes about as much again.
+    #[arg(long, env = "IMPRINT_MAX_BODIES_MIB", default_value_t = 512)]
+    pub max_bodies_mib: usize,
 
     /// Streams of events at a time; one more is answered 503.
     #[arg(long, env = "IMPRINT_MAX_STREAMS", default_value_t = 1024)]
@@ -82,6 +87,7 @@ impl Default for HttpConfig {
             max_body_bytes: 16 << 20,
             max_upload_bytes: 256 << 20,
             max_requests: 512,
+            max_bodies_mib: 512,
             max_streams: 1024,
             request_timeout_ms: 60_000,
             header_timeout_ms: 10_000,

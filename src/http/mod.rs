@@ -65,7 +65,7 @@ pub struct AppState {
 /// The whole application: what tests call and servers serve.
 pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Router {
     let max_body = config.max_body_bytes;
-    let places = Arc::new(Semaphore::new(config.max_requests));
+    let admission = Arc::new(admission::Admission::new(&config));
     let streams = Arc::new(Semaphore::new(config.max_streams));
     let state = AppState { service, config: Arc::new(config), streams };
     let bounds = Arc::clone(&state.config);
@@ -77,7 +77,7 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(DefaultBodyLimit::max(max_body))
         .layer(from_fn_with_state(bounds, deadlines::bound))
         .layer(CatchPanicLayer::custom(problem::panicked))
-        .layer(from_fn_with_state(places, admission::admit))
+        .layer(from_fn_with_state(admission, admission::admit))
         .layer(from_fn(problem::render))
         .layer(from_fn(measure::count))
         .layer(from_fn_with_state(Arc::clone(&ids), trace::follow))

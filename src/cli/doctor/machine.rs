@@ -11,8 +11,8 @@ const OWN_MIB: u64 = 600;
 /// Whether what the settings allow fits.
 pub(super) fn limits(http: &HttpConfig, service: &ServiceConfig, engine: &EngineConfig) -> Vec<Finding> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let cores = Finding::ok("cores", cores.to_string());
-    vec![files(http), memory(http, service, engine), cores]
+    let workers = if engine.workers == 0 { cores } else { engine.workers };
+    vec![files(http), memory(http, service, engine, workers as u64), Finding::ok("cores", cores.to_string())]
 }
 
 fn files(http: &HttpConfig) -> Finding {
@@ -30,17 +30,17 @@ fn files(http: &HttpConfig) -> Finding {
     }
 }
 
-fn memory(http: &HttpConfig, service: &ServiceConfig, engine: &EngineConfig) -> Finding {
-    let bodies = (http.max_requests as u64).saturating_mul(http.max_body_bytes as u64) >> 20;
-    let caches = service.adapter_cache_mib + engine.embedding_cache_mib;
-    let needed = OWN_MIB + caches;
-    let found = format!("{needed} MiB with full caches, and {bodies} MiB if all requests are as large as may be");
+fn memory(http: &HttpConfig, service: &ServiceConfig, engine: &EngineConfig, workers: u64) -> Finding {
+    let unfolded = 2 * http.max_bodies_mib as u64;
+    let largest = workers * engine.max_command_mib + unfolded;
+    let needed = OWN_MIB + service.adapter_cache_mib + engine.embedding_cache_mib;
+    let found = format!("{needed} MiB with full caches, and {largest} MiB if all requests are as large as may be");
     let Some(most) = available_mib() else { return Finding::ok("memory", found) };
     let found = format!("{most} MiB to be had; a server takes {found}");
     if most < needed {
         Finding::warning("memory", found, "lower --adapter-cache-mib and --embedding-cache-mib, or give it more")
-    } else if most < needed + bodies {
-        Finding::warning("memory", found, "lower --max-requests or --max-body-bytes where clients are strangers")
+    } else if most < needed + largest {
+        Finding::warning("memory", found, "lower --max-command-mib or --max-bodies-mib where clients are strangers")
     } else {
         Finding::ok("memory", found)
     }

@@ -63,6 +63,35 @@ async fn one_request_too_many_is_turned_away_at_once_and_the_server_is_well() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_for_which_there_is_no_room_is_turned_away_at_once() {
+    let mut app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+    // Room for one of the largest.
+    app.listen_with(HttpConfig { max_body_bytes: 64 << 10, max_bodies_mib: 0, ..HttpConfig::default() });
+    let large = |path: &str| {
+        let body = format!("{{{}}}", " ".repeat(40 << 10));
+        app.call("POST", path).header("prefer", "wait=30").bytes("application/json", body)
+    };
+    // It waits for a job that nobody runs.
+    let adaptations = format!("{task}/adaptations");
+    let waiting = large(&adaptations).send();
+    let others = async {
+        while app.stored().await[2] == 0 {}
+        let small = app.post("/v1/adapt-predict", adapt_predict()).await;
+        (large("/v1/tasks").send().await, small)
+    };
+
+    let (refused, small) = tokio::select! {
+        answers = others => answers,
+        _ = waiting => panic!("there is nobody to run it"),
+    };
+
+    assert_eq!(refused.problem(503, "overloaded")["retryable"], true);
+    small.ok(200);
+    large("/v1/tasks").send().await.problem(422, "invalid_values"); // there is room again
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_full_engine_answers_503_with_retry_after_and_finishes_what_it_accepted() {
     let app = Arc::new(TestApp::with(Settings { engine: bases::start(1, 1), ..Settings::idle() }).await);
     let slow = with(with(adapt_predict(), "/base_model", json!("pair")), "/recipe", json!({"inner_steps": 50}));
