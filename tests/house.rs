@@ -175,6 +175,35 @@ fn both_databases_have_the_same_migrations() {
     assert_eq!(names("postgres"), names("sqlite"));
 }
 
+/// Cargo refuses a manifest that names what is not there, built or not; what sources embed must be there, too.
+#[test]
+fn the_image_is_built_from_all_that_it_needs() {
+    let read = |name: &str| fs::read_to_string(here().join(name)).expect("it is readable");
+    let (manifest, dockerfile, context) = (read("Cargo.toml"), read("docker/Dockerfile"), read(".dockerignore"));
+    let named = [("[[bench]]", "benches"), ("[[example]]", "examples"), ("[[test]]", "tests")];
+    let named = named.into_iter().filter(|(section, _)| manifest.contains(section));
+    let mut needed: BTreeSet<String> = named.map(|(_, folder)| folder.to_owned()).collect();
+    for (path, text) in rust_files(here(), "src") {
+        needed.extend(embedded(&path, &text).into_iter().filter(|folder| folder != "tests")); // what tests embed
+    }
+
+    assert!(needed.contains("openapi"), "{needed:?}");
+    for folder in needed {
+        assert!(dockerfile.contains(&format!("COPY {folder} {folder}\n")), "{folder} in docker/Dockerfile");
+        assert!(context.lines().any(|line| line.starts_with(&format!("!{folder}"))), "{folder} in .dockerignore");
+    }
+}
+
+/// The folders beside `src` from which a file of it embeds something.
+fn embedded(path: &Path, text: &str) -> Vec<String> {
+    let above = "../".repeat(path.components().count() - 1);
+    let files = text.split("include_").skip(1).filter_map(|rest| {
+        let (file, _) = rest.split_once("!(\"")?.1.split_once('"')?;
+        file.strip_prefix(&above)?.split('/').next().map(str::to_owned)
+    });
+    files.collect()
+}
+
 /// The rules, seen to fail: each case is a file that breaks one, or one that only looks as if it did.
 mod the_checker {
     use super::*;
