@@ -1,6 +1,5 @@
 //! Files of data sets, damaged or made up: an error with a reason, never a panic or more memory than the file explains.
 
-use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
@@ -69,12 +68,9 @@ fn zips() {
         zip.write_all(name.repeat(9).as_bytes()).unwrap();
     }
     let zip = zip.finish().unwrap().into_inner();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.zip");
 
     hammer("zip", &[&zip], |bytes| {
-        std::fs::write(&path, bytes).unwrap();
-        for (name, _) in zipped::members(&path, &["png"], &mut BTreeMap::new()).unwrap_or_default() {
+        for (name, _) in zipped::unpacked(bytes.to_vec(), Path::new(NOWHERE), &["png"]).unwrap_or_default() {
             assert!(name.to_ascii_lowercase().ends_with(".png"));
         }
     });

@@ -15,9 +15,14 @@ pub(super) fn members(
     extensions: &[&str],
     checksums: &mut BTreeMap<String, String>,
 ) -> Result<Vec<(String, Vec<u8>)>, TaskError> {
-    let format = |reason: String| TaskError::Format { path: path.to_owned(), reason };
     let bytes = std::fs::read(path).map_err(|source| TaskError::File { path: path.to_owned(), source })?;
     note_checksum(checksums, path, &bytes);
+    unpacked(bytes, path, extensions)
+}
+
+/// The same of what the file at `path` holds.
+pub(super) fn unpacked(bytes: Vec<u8>, path: &Path, extensions: &[&str]) -> Result<Vec<(String, Vec<u8>)>, TaskError> {
+    let format = |reason: String| TaskError::Format { path: path.to_owned(), reason };
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| format(error.to_string()))?;
     let mut names = archive
         .file_names()
