@@ -1,5 +1,9 @@
 //! Adaptations: waited for, polled, called off, refused.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use imprint::config::ServiceConfig;
 use serde_json::json;
 
 use super::app::{Settings, TestApp};
@@ -24,6 +28,26 @@ async fn without_a_preference_an_adaptation_is_accepted_and_polled() {
     assert_eq!(polled["status"], "succeeded");
     assert_eq!((&polled["attempt"], &polled["error"]), (&json!(1), &json!(null)));
     assert!(polled["finished_at"].is_string(), "{polled}");
+}
+
+/// Long before its lease has run out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_panics_is_followed_by_another() {
+    let settings = Settings::idle();
+    let app =
+        TestApp::with(Settings { service: ServiceConfig { lease_s: 3_600, ..settings.service }, ..settings }).await;
+    let task = app.task().await;
+    let accepted = app.post(&format!("{task}/adaptations"), json!({})).await;
+    app.clock.is_broken.store(true, Ordering::Relaxed);
+
+    let _runners = app.runners(1);
+    // The next to look at the clock is the attempt.
+    while app.clock.is_broken.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let ended = app.ended(accepted.header("location")).await;
+
+    assert_eq!((&ended["status"], &ended["attempt"]), (&json!("succeeded"), &json!(2)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
