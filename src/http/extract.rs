@@ -110,7 +110,7 @@ pub fn weighed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 /// What `parse` makes of bytes, on a thread of its own if they are many.
 pub async fn parsed<T: Send + 'static>(
     bytes: impl AsRef<[u8]> + Send + 'static,
-    parse: fn(&[u8]) -> T,
+    parse: impl FnOnce(&[u8]) -> T + Send + 'static,
 ) -> Result<T, Problem> {
     if bytes.as_ref().len() <= PARSED_AT_ONCE {
         return Ok(parse(bytes.as_ref()));

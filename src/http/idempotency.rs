@@ -28,7 +28,8 @@ const LONGEST_KEY: usize = 255;
 /// Longest answer that is kept, in bytes. Only predictions are longer, and have no effect to repeat.
 const LONGEST_ANSWER: usize = 1 << 20;
 /// Headers that belong to the answer and not to its transport.
-const KEPT: [HeaderName; 4] = [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::RETRY_AFTER];
+const KEPT: [HeaderName; 5] =
+    [header::CONTENT_TYPE, header::LOCATION, header::ETAG, header::RETRY_AFTER, super::tensors::JSON_LENGTH];
 
 /// What the ids of a repeatable request are drawn from, among its extensions.
 #[derive(Clone)]

@@ -25,6 +25,7 @@ mod page;
 mod problem;
 mod routes;
 mod tag_report;
+mod tensors;
 mod trace;
 mod uploads;
 mod weight;

@@ -3,12 +3,11 @@
 use std::cell::Cell;
 
 use super::{
-    adaptations, adapters, classify, feedback, inference, keys, ledger, monitors, predictions, search, support, tasks,
-    webhooks,
+    adaptations, adapters, classify, feedback, keys, ledger, monitors, predictions, search, support, tasks, webhooks,
 };
 use crate::fuzz::hammer;
 use crate::http::extract::weighed;
-use crate::http::weight;
+use crate::http::{tensors, weight};
 
 /// Whether bytes are a body of one form.
 type Read = fn(&[u8]) -> bool;
@@ -19,7 +18,7 @@ const FORMS: &[Read] = &[
     |bytes| weighed::<classify::ClassifyBody>(bytes).is_ok(),
     |bytes| weighed::<feedback::EvaluateBody>(bytes).is_ok(),
     |bytes| weighed::<feedback::FeedbackBody>(bytes).is_ok(),
-    |bytes| weighed::<inference::InferBody>(bytes).is_ok(),
+    |bytes| weighed::<tensors::InferBody>(bytes).is_ok(),
     |bytes| weighed::<keys::CreateKeyBody>(bytes).is_ok(),
     |bytes| weighed::<keys::RotateKeyBody>(bytes).is_ok(),
     |bytes| weighed::<ledger::EraseBody>(bytes).is_ok(),

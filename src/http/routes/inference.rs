@@ -8,16 +8,18 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::response::Response;
+use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::domain::{Adapter, Fault, Input, InputSchema, Invalid, Kind, Span, Task, TaskId, narrow};
+use crate::domain::{Adapter, Fault, Input, InputSchema, Invalid, Kind, Span, Task, TaskId};
 use crate::http::AppState;
-use crate::http::extract::{ApiPath, Caller, Maker, PlainJson};
+use crate::http::extract::{ApiPath, Caller, Maker};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::tensors::{Asked, EXTENSION, InferBody, InferredBody, RequestedBody, TensorBody, Values};
 use crate::service::{Answer, AnswerSpan, AnswerStyle, Answers, Predict, Prediction, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {
@@ -47,7 +49,11 @@ struct ServerBody {
 /// What this server is, in the words of the Open Inference Protocol.
 #[utoipa::path(get, path = "/v2", tag = "compatibility", security(()), responses((status = 200, body = ServerBody)))]
 async fn inference_server() -> Json<ServerBody> {
-    Json(ServerBody { name: "imprint", version: env!("CARGO_PKG_VERSION"), extensions: vec!["classification"] })
+    Json(ServerBody {
+        name: "imprint",
+        version: env!("CARGO_PKG_VERSION"),
+        extensions: vec!["classification", EXTENSION],
+    })
 }
 
 /// Whether the process answers.
@@ -188,86 +194,48 @@ async fn inference_model_version_ready(
     Ok(StatusCode::OK)
 }
 
-/// Tensors in. What the protocol has and this server has no use for (`parameters`) is taken and left aside.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct InferBody {
-    /// Comes back.
-    id: Option<String>,
-    /// One tensor, `query`.
-    inputs: Vec<TensorBody>,
-    /// Which outputs; all by default.
-    #[serde(default)]
-    outputs: Vec<RequestedBody>,
-}
-
-/// A tensor.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-struct TensorBody {
-    /// Its name.
-    name: String,
-    /// Its shape.
-    shape: Vec<usize>,
-    /// `FP32`, `FP64`, an integer type, or `BYTES`.
-    datatype: String,
-    /// Its values, row-major, nested or flat.
-    data: Value,
-}
-
-/// An output that is asked for.
-#[derive(Debug, Deserialize, ToSchema)]
-struct RequestedBody {
-    /// `label`, `scores`, `value` or `spans`.
-    name: String,
-    /// `classification: k` asks for the k best labels as `score:index:label`.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    parameters: serde_json::Map<String, Value>,
-}
-
-/// Tensors out.
-#[derive(Debug, Serialize, ToSchema)]
-struct InferredBody {
-    /// The task's id.
-    model_name: String,
-    /// The version that answered.
-    model_version: String,
-    /// As it was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<String>,
-    /// One each, in the order asked for.
-    outputs: Vec<TensorBody>,
-}
-
 /// Predicts with a task's active version.
 #[utoipa::path(
     post, path = "/v2/models/{task}/infer", tag = "compatibility",
-    params(("task" = String, Path, description = "The task's id")),
-    request_body = InferBody,
-    responses((status = 200, body = InferredBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+    params(
+        ("task" = String, Path, description = "The task's id"),
+        ("Inference-Header-Content-Length" = Option<u32>, Header, description = "How many of the body's bytes are JSON, if a tensor's bytes are behind it")
+    ),
+    request_body(content((InferBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, content((InferredBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody)
+    )
 )]
 async fn infer(
     Maker(service): Maker,
     caller: Caller,
     ApiPath(task): ApiPath<TaskId>,
-    PlainJson(body): PlainJson<InferBody>,
-) -> Result<Json<InferredBody>, Problem> {
-    inferred(&service, caller, task, None, body).await
+    asked: Asked,
+) -> Result<Response, Problem> {
+    inferred(&service, caller, task, None, asked).await
 }
 
 /// Predicts with one version of a task.
 #[utoipa::path(
     post, path = "/v2/models/{task}/versions/{version}/infer", tag = "compatibility",
-    params(("task" = String, Path, description = "The task's id"), ("version" = u32, Path, description = "The version")),
-    request_body = InferBody,
-    responses((status = 200, body = InferredBody), (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody))
+    params(
+        ("task" = String, Path, description = "The task's id"), ("version" = u32, Path, description = "The version"),
+        ("Inference-Header-Content-Length" = Option<u32>, Header, description = "How many of the body's bytes are JSON, if a tensor's bytes are behind it")
+    ),
+    request_body(content((InferBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+    responses(
+        (status = 200, content((InferredBody = "application/json"), (Vec<u8> = "application/octet-stream"))),
+        (status = "4XX", body = ProblemBody), (status = "5XX", body = ProblemBody)
+    )
 )]
 async fn infer_version(
     Maker(service): Maker,
     caller: Caller,
     ApiPath((task, version)): ApiPath<(TaskId, u32)>,
-    PlainJson(body): PlainJson<InferBody>,
-) -> Result<Json<InferredBody>, Problem> {
-    inferred(&service, caller, task, Some(version), body).await
+    asked: Asked,
+) -> Result<Response, Problem> {
+    inferred(&service, caller, task, Some(version), asked).await
 }
 
 async fn inferred(
@@ -275,24 +243,23 @@ async fn inferred(
     Caller(tenant): Caller,
     task: TaskId,
     version: Option<u32>,
-    body: InferBody,
-) -> Result<Json<InferredBody>, Problem> {
+    Asked { id, shape, values, outputs, is_binary }: Asked,
+) -> Result<Response, Problem> {
     let Answers { task: found, adapter, .. } = service.answering(tenant, task, version).await?;
     let schema = &service.base_model(&found.base_model)?.manifest.input;
-    let [tensor] = <[TensorBody; 1]>::try_from(body.inputs)
-        .map_err(|_| Problem::wrong_form("/inputs".to_owned(), "send exactly one input, named `query`".to_owned()))?;
-    let query = query(tensor, schema).map_err(ServiceError::from)?;
+    let query = query(values, &shape, schema).map_err(ServiceError::from)?;
     let request =
         Predict { query, version: Some(adapter.version), style: AnswerStyle::default(), store: false, deadline: None };
     let predicted = service.predict(tenant, task, request).await?;
-    let asked = if body.outputs.is_empty() { all_of(found.kind) } else { body.outputs };
+    let asked = if outputs.is_empty() { all_of(found.kind) } else { outputs };
     let outputs = asked
         .iter()
         .enumerate()
         .map(|(index, asked)| output(asked, index, &predicted.predictions, &adapter.labels))
         .collect::<Result<Vec<TensorBody>, ServiceError>>()?;
+    let is_binary: Vec<bool> = asked.iter().map(|output| output.is_binary(is_binary)).collect();
     let (model_name, model_version) = (task.to_string(), adapter.version.to_string());
-    Ok(Json(InferredBody { model_name, model_version, id: body.id, outputs }))
+    Ok(InferredBody { model_name, model_version, id, outputs }.answer(&is_binary))
 }
 
 fn all_of(kind: Kind) -> Vec<RequestedBody> {
@@ -305,44 +272,29 @@ fn all_of(kind: Kind) -> Vec<RequestedBody> {
 }
 
 /// The rows of the one tensor.
-fn query(tensor: TensorBody, schema: &InputSchema) -> Result<Vec<Input>, Invalid> {
-    let mut flat = Vec::new();
-    flatten(tensor.data, &mut flat);
-    let mismatch = |needs: String, given| Fault::ShapeMismatch { shape: tensor.shape.clone(), needs, given };
-    let product = tensor.shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
-    if product != Some(flat.len()) {
+fn query(values: Values, shape: &[usize], schema: &InputSchema) -> Result<Vec<Input>, Invalid> {
+    let product = shape.iter().try_fold(1usize, |product, &side| product.checked_mul(side));
+    if product != Some(values.len()) {
         let needs = product.map_or_else(|| "more than 2^64".to_owned(), |count| count.to_string());
-        return Err(mismatch(needs, flat.len()).at("/inputs/0/shape"));
+        return Err(Fault::ShapeMismatch { shape: shape.to_vec(), needs, given: values.len() }.at("/inputs/0/shape"));
     }
-    let wrong = |index: usize| {
-        Fault::WrongTarget { kind: "tensor", needs: "numbers, or strings if it is BYTES" }
-            .at(format!("/inputs/0/data/{index}"))
+    let values = match values {
+        Values::Numbers(values) => values,
+        Values::Texts(texts) => {
+            let read =
+                |(index, text)| schema.from_text(text).map_err(|fault| fault.at(format!("/inputs/0/data/{index}")));
+            return texts.into_iter().enumerate().map(read).collect();
+        }
     };
-    if tensor.datatype == "BYTES" {
-        let text = |(index, value): (usize, Value)| match value {
-            Value::String(text) => schema.from_text(text).map_err(|fault| fault.at(format!("/inputs/0/data/{index}"))),
-            _ => Err(wrong(index)),
-        };
-        return flat.into_iter().enumerate().map(text).collect();
-    }
-    let number = |(index, value): (usize, Value)| value.as_f64().map(narrow).ok_or_else(|| wrong(index));
-    let values = flat.into_iter().enumerate().map(number).collect::<Result<Vec<f32>, _>>()?;
-    let row_shape = tensor.shape.get(1..).unwrap_or_default().to_vec();
+    let row_shape = shape.get(1..).unwrap_or_default();
     let width = row_shape.iter().product::<usize>().max(1);
     Ok(values
         .chunks(width)
         .map(|row| match row_shape.len() {
             0 | 1 => Input::Vector(row.to_vec()),
-            _ => Input::Raw { shape: row_shape.clone(), values: row.to_vec() },
+            _ => Input::Raw { shape: row_shape.to_vec(), values: row.to_vec() },
         })
         .collect())
-}
-
-fn flatten(data: Value, flat: &mut Vec<Value>) {
-    match data {
-        Value::Array(items) => items.into_iter().for_each(|item| flatten(item, flat)),
-        value => flat.push(value),
-    }
 }
 
 fn output(
@@ -352,12 +304,7 @@ fn output(
     labels: &[String],
 ) -> Result<TensorBody, ServiceError> {
     let rows = predictions.len();
-    let tensor = |shape: Vec<usize>, datatype: &str, data: Vec<Value>| TensorBody {
-        name: asked.name.clone(),
-        shape,
-        datatype: datatype.to_owned(),
-        data: Value::Array(data),
-    };
+    let tensor = |shape, datatype, data| TensorBody::new(&asked.name, datatype, shape, data);
     let best = asked
         .parameters
         .get("classification")

@@ -100,6 +100,58 @@ async fn a_task_is_a_model_of_the_open_inference_protocol() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tensors_travel_as_bytes_behind_the_json_too() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    app.adapt(&task).await;
+    let model = task.replace("/v1/tasks", "/v2/models");
+    let extensions = app.get("/v2").await.ok(200)["extensions"].clone();
+    assert!(extensions.as_array().unwrap().contains(&json!("binary_tensor_data")), "{extensions}");
+    let bytes: Vec<u8> = [5f32, 5.0, 0.0, 0.0].iter().flat_map(|number| number.to_le_bytes()).collect();
+    let query = json!({
+        "name": "query", "shape": [2, 2], "datatype": "FP32", "parameters": {"binary_data_size": bytes.len()}
+    });
+    let send = async |json: Value, length: usize, bytes: &[u8]| {
+        let body = [json.to_string().as_bytes(), bytes].concat();
+        let request = app.call("POST", &format!("{model}/infer")).bytes("application/octet-stream", body);
+        request.header("inference-header-content-length", &length.to_string()).send().await
+    };
+    let length = |json: &Value| json.to_string().len();
+
+    let plain = json!({"inputs": [query]});
+    let plain = send(plain.clone(), length(&plain), &bytes).await.ok(200);
+    assert_eq!(plain["outputs"][0]["data"], json!(["high", "low"]));
+
+    let all = json!({"inputs": [query], "parameters": {"binary_data_output": true}});
+    let answer = send(all.clone(), length(&all), &bytes).await;
+    let json_length: usize = answer.header("inference-header-content-length").parse().unwrap();
+    let (json, tail) = answer.body.split_at(json_length);
+    let json: Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(
+        (&json["outputs"][0]["parameters"], &json["outputs"][0]["data"]),
+        (&json!({"binary_data_size": 15}), &Value::Null)
+    );
+    assert_eq!(&tail[..15], b"\x04\0\0\0high\x03\0\0\0low");
+    let scores: Vec<f64> =
+        tail[15..].chunks(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()).into()).collect();
+    let expected: Vec<f64> = serde_json::from_value(plain["outputs"][1]["data"].clone()).unwrap();
+    assert!(
+        scores.len() == 4 && scores.iter().zip(expected).all(|(one, other)| (one - other).abs() < 1e-6),
+        "{scores:?}"
+    );
+
+    for (length, bytes, pointer) in [
+        (length(&all), &bytes[..12], "/inputs/0/parameters/binary_data_size"),
+        (9999, &bytes[..], "Inference-Header-Content-Length"),
+    ] {
+        let status = if length == 9999 { 400 } else { 422 };
+        let code = if length == 9999 { "invalid_header" } else { "invalid_values" };
+        let problem = send(all.clone(), length, bytes).await.problem(status, code);
+        assert_eq!(problem["errors"][0]["pointer"], pointer, "{problem}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn images_and_numbers_go_through_the_protocol_too() {
     let app = TestApp::start().await;
     let of = async |base: &str, support: Value| {
