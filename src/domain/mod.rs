@@ -23,6 +23,7 @@ mod fuzz;
 mod id;
 mod input;
 mod input_json;
+mod interval;
 mod invalid;
 mod learner;
 mod learning_curve;
@@ -59,11 +60,12 @@ pub use id::{
     SupportId, TaskId, TenantId, WebhookId,
 };
 pub use input::{Input, InputSchema, Item, MAGNITUDE_BOUND, PRIOR_PLACES, Polarity, finite, narrow};
+pub use interval::accuracy_interval;
 pub use invalid::{Fault, Invalid};
 pub use learner::{BackboneConfig, GradOrder, HeadInit, LearnerConfig, Norm};
 pub use monitor::{Alert, Change, KEPT_ALERTS, Monitor, MonitorEvent, MonitorPatch, MonitorRule, USUAL_SHARES, Watch};
 pub use pixels::{PixelLimits, Pixels};
-pub use quality::{Confusion, LabelQuality, Quality, Suspect, accuracy_interval, argmax};
+pub use quality::{Confusion, LabelQuality, Quality, Suspect, argmax};
 pub use ranking::{LOOKED_AT, best_first, is_hit, ndcg, pairs_in_order};
 pub use request::{RequestKey, Reservation, SavedResponse};
 pub use rows::{ESTIMATE_FOLDS, HeldOut, Outputs, Rows};

@@ -197,7 +197,8 @@ pub struct QualityBody {
     method: String,
     /// Examples that it rests on.
     n: usize,
-    /// Share of answers that it expects to be right: of held-out examples, corrected for being held out.
+    /// Share of answers that it expects to be right, each label asked about as often: of held-out examples, corrected for being
+    /// held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     accuracy: Option<f64>,
     /// 95 % interval of `accuracy`.
