@@ -8,17 +8,15 @@ use serde_json::json;
 use tch::Device;
 
 use super::curve::Curve;
-use super::estimates::Estimates;
-use super::gains::ExpectedGains;
 use super::sources::{SourceFlags, read_task, tuning_of};
 use super::tagging::TagEval;
-use super::{CliError, out, plot, served};
+use super::{CliError, out, plot, said, served};
 use crate::domain::{BaseModel, Kind, Outputs, Precision, Recipe, Targets};
 use crate::meta::bundle::{self, Network};
 use crate::meta::eval::{self, Estimate};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Model, Phase, Tagger};
-use crate::trainer::{EpisodeRange, Measurement, TrainConfig};
+use crate::trainer::{EpisodeRange, Gains, Honesty, Measurement, TrainConfig};
 
 /// Fewest episodes whose interval is worth reporting.
 const FEWEST_EPISODES: u64 = 600;
@@ -214,19 +212,10 @@ impl Eval {
             let (split, steps, threads) = (self.split, self.steps, super::threads(self.threads));
             return Curve { tasks: &*tasks, split, spec, seed, episodes, steps, threads }.run(&model, path);
         }
-        if self.estimates {
-            let all = settings.into_iter().map(|setting| self.estimates(&model, &*tasks, setting));
-            Estimates::print(&all.collect::<Result<Vec<_>, _>>()?, self.json);
-            return Ok(());
-        }
-        if self.gains {
-            let threads = super::threads(self.threads);
-            let gains = |setting: EpisodeRange| {
-                let measurement = self.measurement(&*tasks, &setting, Phase::Serve, false);
-                ExpectedGains::of(&measurement, setting, &model, threads)
-            };
-            ExpectedGains::print(&settings.into_iter().map(gains).collect::<Result<Vec<_>, _>>()?, self.json);
-            return Ok(());
+        if self.estimates || self.gains {
+            let report = if self.estimates { said::report::<Honesty> } else { said::report::<Gains> };
+            let measurement = |setting: &EpisodeRange| self.measurement(&*tasks, setting, Phase::Serve, false);
+            return report(&settings, measurement, &model, super::threads(self.threads), self.json);
         }
         let lines = settings
             .into_iter()
@@ -264,16 +253,6 @@ impl Eval {
             json: self.json,
         };
         evaluation.run()
-    }
-
-    fn estimates(
-        &self,
-        model: &Model,
-        tasks: &dyn TaskDistribution,
-        setting: EpisodeRange,
-    ) -> Result<Estimates, CliError> {
-        let measurement = self.measurement(tasks, &setting, Phase::Serve, false);
-        Estimates::of(&measurement, setting, model, super::threads(self.threads))
     }
 
     fn measurement<'t>(

@@ -17,6 +17,7 @@ mod models;
 pub mod out;
 mod plot;
 mod progress;
+mod said;
 mod search;
 mod serve;
 mod served;

@@ -1,6 +1,6 @@
 //! What one more example of each label brings, beside what the adapter said that it would.
 
-use super::measure::{Measurement, copies, in_order};
+use super::measure::Measurement;
 use crate::domain::{ESTIMATE_FOLDS, Quality, Rows, SupportSet, Targets};
 use crate::meta::eval::{self, EvalError};
 use crate::meta::{Episode, Model};
@@ -28,15 +28,8 @@ impl Measurement<'_> {
     ///
     /// # Panics
     /// If a thread panics.
-    pub fn gains(
-        &self,
-        model: &Model,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Gains>, EvalError> {
-        let copy = copies(model)?;
-        let open = || Ok(copy()?);
-        let all = in_order(self.episodes, threads, progress, open, |model, index| self.gains_of(model, index))?;
+    pub fn gains(&self, model: &Model, threads: usize) -> Result<Vec<Gains>, EvalError> {
+        let all = self.each(model, threads, &|_| {}, |model, index| self.gains_of(model, index))?;
         Ok(all.into_iter().flatten().collect())
     }
 

@@ -1,6 +1,6 @@
 //! Whether adapters' estimates of themselves are honest: each beside the accuracy on rows that the adapter has not seen.
 
-use super::measure::{Measurement, copies, in_order};
+use super::measure::Measurement;
 use crate::domain::{ESTIMATE_FOLDS, LabelQuality, Quality, Targets};
 use crate::meta::Model;
 use crate::meta::eval::{self, EvalError};
@@ -39,15 +39,8 @@ impl Measurement<'_> {
     ///
     /// # Panics
     /// If a thread panics.
-    pub fn honesty(
-        &self,
-        model: &Model,
-        threads: usize,
-        progress: &(dyn Fn(u64) + Sync),
-    ) -> Result<Vec<Honesty>, EvalError> {
-        let copy = copies(model)?;
-        let open = || Ok(copy()?);
-        let all = in_order(self.episodes, threads, progress, open, |model, index| self.one(model, index))?;
+    pub fn honesty(&self, model: &Model, threads: usize) -> Result<Vec<Honesty>, EvalError> {
+        let all = self.each(model, threads, &|_| {}, |model, index| self.one(model, index))?;
         Ok(all.into_iter().flatten().collect())
     }
 

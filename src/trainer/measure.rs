@@ -62,13 +62,27 @@ impl Measurement<'_> {
         progress: &(dyn Fn(u64) + Sync),
         judge: impl Fn(&Outputs, &Targets) -> R + Sync,
     ) -> Result<Vec<R>, EvalError> {
-        let copy = copies(model)?;
-        let open = || Ok(copy()?);
-        in_order(self.count(), threads, progress, open, |model, index| {
+        self.each(model, threads, progress, |model, index| {
             let episode = self.episode(index);
             let outputs = eval::answers(model, &episode, &self.recipe, self.phase)?;
             Ok(judge(&outputs, &episode.query_targets))
         })
+    }
+
+    /// What `work` makes of each episode with a copy of the model, in order.
+    ///
+    /// # Panics
+    /// If a thread panics.
+    pub(super) fn each<R: Send>(
+        &self,
+        model: &Model,
+        threads: usize,
+        progress: &(dyn Fn(u64) + Sync),
+        work: impl Fn(&Model, u64) -> Result<R, EvalError> + Sync,
+    ) -> Result<Vec<R>, EvalError> {
+        let copy = copies(model)?;
+        let open = || Ok(copy()?);
+        in_order(self.count(), threads, progress, open, |model, index| work(model, index))
     }
 
     /// How many episodes there are: no more than the data have, where each is one of theirs.
