@@ -2,6 +2,7 @@
 
 use super::answering::Answers;
 use super::inputs::check_count;
+use super::predictions::numbers;
 use super::prepared::Query;
 use super::ranking::judge_order;
 use super::targets::truth;
@@ -62,11 +63,6 @@ impl Service {
         };
         Ok((adapter.version, evaluated))
     }
-}
-
-fn numbers(predictions: &[Prediction]) -> Vec<f32> {
-    let number = |prediction: &Prediction| if let Answer::Value(value) = prediction.answer { value } else { f32::NAN };
-    predictions.iter().map(number).collect()
 }
 
 /// At least one truth, and as many predictions of the same kind.

@@ -313,6 +313,12 @@ impl Service {
     }
 }
 
+/// What is answered where answers are numbers.
+pub(super) fn numbers(predictions: &[Prediction]) -> Vec<f32> {
+    let number = |prediction: &Prediction| if let Answer::Value(value) = prediction.answer { value } else { f32::NAN };
+    predictions.iter().map(number).collect()
+}
+
 /// Share of inputs to which all say the same label.
 fn agreement(answers: &[Predicted]) -> Option<f64> {
     let label = |prediction: &Prediction| match &prediction.answer {

@@ -1,7 +1,7 @@
 //! Predictions.
 
 use axum::Json;
-use axum::http::HeaderName;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -19,8 +19,18 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(predict)).routes(routes!(adapt_predict)).routes(routes!(compare))
 }
 
-/// What an answer had to do without.
-const DEGRADED: HeaderName = HeaderName::from_static("x-degraded");
+/// An answer of a task, by the version that was active when the database last said so if that is away.
+pub(super) struct Answered<T> {
+    pub body: T,
+    pub is_remembered: bool,
+}
+
+impl<T: Serialize> IntoResponse for Answered<T> {
+    fn into_response(self) -> Response {
+        let degraded = self.is_remembered.then_some([("x-degraded", "database")]);
+        (degraded, Json(self.body)).into_response()
+    }
+}
 
 /// What to predict.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -84,15 +94,10 @@ async fn predict(
     Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(PredictBody { query, version, top_k, abstain, nearest, store }): ApiJson<PredictBody>,
-) -> Result<(Option<[(HeaderName, &'static str); 1]>, Json<PredictedBody>), Problem> {
+) -> Result<Answered<PredictedBody>, Problem> {
     let request = Predict { query, version, style: AnswerStyle { top_k, abstain, nearest }, store, deadline };
     let predicted = service.predict(tenant, task, request).await?;
-    Ok((degraded(predicted.is_remembered), Json(PredictedBody::new(task, predicted))))
-}
-
-/// What is said of an answer by a version that may not be the active one any more.
-pub(super) fn degraded(is_remembered: bool) -> Option<[(HeaderName, &'static str); 1]> {
-    is_remembered.then_some([(DEGRADED, "database")])
+    Ok(Answered { is_remembered: predicted.is_remembered, body: PredictedBody::new(task, predicted) })
 }
 
 /// A support set and a query in one.

@@ -1,13 +1,11 @@
 //! Recommendation: candidates in a person's order.
 
-use axum::Json;
-use axum::http::HeaderName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::predictions::degraded;
+use super::predictions::Answered;
 use crate::domain::{Input, TaskId};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, Caller, Deadline, Maker};
@@ -112,11 +110,11 @@ async fn rank(
     Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
     ApiJson(RankBody { candidates, top_n, nearest, version }): ApiJson<RankBody>,
-) -> Result<(Option<[(HeaderName, &'static str); 1]>, Json<RankedBody>), Problem> {
+) -> Result<Answered<RankedBody>, Problem> {
     let candidates = candidates.into_iter().map(Candidate::from).collect();
     let request = Rank { candidates, top_n, nearest, version, deadline };
     let Ranked { version, base, results, is_remembered } = service.rank(tenant, task, request).await?;
     let results = results.into_iter().map(RankedItemBody::from).collect();
     let body = RankedBody { task, version, base_model: BaseRef::from(&base), results };
-    Ok((degraded(is_remembered), Json(body)))
+    Ok(Answered { body, is_remembered })
 }
