@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ._sync import Imprint
 
@@ -31,6 +32,8 @@ class ImprintClassifier(ClassifierMixin, BaseEstimator):
     :param base_url: where the server is.
     :param api_key: the tenant's key.
     :param batch: most rows in one request; the base model's limit by default.
+    :param fill_up: whether rows may be shorter than the base model's, and are filled up with zeros, as base models of
+        tables expect.
     """
 
     def __init__(
@@ -39,24 +42,25 @@ class ImprintClassifier(ClassifierMixin, BaseEstimator):
         base_url: str = "http://127.0.0.1:8080",
         api_key: str | None = None,
         batch: int | None = None,
+        fill_up: bool = False,
     ) -> None:
         self.base_model = base_model
         self.base_url = base_url
         self.api_key = api_key
         self.batch = batch
+        self.fill_up = fill_up
 
     def fit(self, X: Any, y: Any) -> ImprintClassifier:
-        X, y = np.asarray(X, dtype=float), np.asarray(y)
-        if len(X) != len(y):
-            raise ValueError(f"X has {len(X)} rows and y has {len(y)}")
-        self.classes_ = unique_labels(y)
+        X, y = validate_data(self, X, y, dtype="numeric", allow_nd=True)
+        check_classification_targets(y)
+        # Labels travel as their places in `classes_`, whatever they are.
+        self.classes_, places = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ValueError("a classifier needs at least two classes, and there is one class")
         with Imprint(self.base_url, self.api_key) as client:
             base = client.base_model(self.base_model)
         self.shape_ = shape_of(base["input"])
         self.batch_ = self.batch or base["limits"]["max_query"]
-        self.n_features_in_ = int(np.prod(X.shape[1:]))
-        # Labels travel as their places in `classes_`, whatever they are.
-        places = np.searchsorted(self.classes_, y)
         self.support_ = [
             {"input": row, "label": str(place)} for row, place in zip(self._inputs(X), places, strict=True)
         ]
@@ -64,7 +68,7 @@ class ImprintClassifier(ClassifierMixin, BaseEstimator):
 
     def predict_proba(self, X: Any) -> np.ndarray:
         check_is_fitted(self, "support_")
-        inputs = self._inputs(np.asarray(X, dtype=float))
+        inputs = self._inputs(validate_data(self, X, dtype="numeric", allow_nd=True, reset=False))
         probabilities = np.zeros((len(inputs), len(self.classes_)))
         with Imprint(self.base_url, self.api_key) as client:
             for start in range(0, len(inputs), self.batch_):
@@ -79,9 +83,11 @@ class ImprintClassifier(ClassifierMixin, BaseEstimator):
         return self.classes_[probabilities.argmax(axis=1)]
 
     def _inputs(self, X: np.ndarray) -> list[Any]:
-        rows = X.reshape(len(X), -1)
-        if rows.shape[1] != int(np.prod(self.shape_)):
+        rows = X.reshape(len(X), -1).astype(float)
+        missing = math.prod(self.shape_) - rows.shape[1]
+        if missing < 0 or (missing > 0 and not self.fill_up):
             raise ValueError(f"`{self.base_model}` takes rows of shape {self.shape_}, not {X.shape[1:]}")
+        rows = np.pad(rows, ((0, 0), (0, missing)))
         if len(self.shape_) == 1:
             return rows.tolist()
         return [{"shape": list(self.shape_), "values": row} for row in rows.tolist()]
