@@ -11,7 +11,10 @@ import pytest
 from imprint_client import AsyncImprint, Imprint, ImprintError
 from imprint_client.sklearn import ImprintClassifier
 from sklearn.base import clone
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_wine
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import check_estimator
 
 URL, KEY = os.environ["IMPRINT_URL"], os.environ["IMPRINT_KEY"]
 
@@ -140,7 +143,25 @@ def test_the_classifier_learns_digits_from_a_few() -> None:
     assert model.score(images[others], labels[others]) > 0.8
     assert clone(model).get_params() == model.get_params()
     with pytest.raises(ValueError, match="takes rows of shape"):
-        model.predict(images[:, :10])
+        model.fit(images[chosen, :10], labels[chosen])
+
+
+def test_the_classifier_keeps_what_scikit_learn_asks_of_every_classifier() -> None:
+    checks = check_estimator(ImprintClassifier("tabular", URL, KEY, fill_up=True), on_skip=None)
+    assert {check["check_name"] for check in checks if check["status"] != "passed"} <= {
+        "check_array_api_input",  # without SCIPY_ARRAY_API
+        "check_classifier_data_not_an_array",  # without pandas
+    }
+    assert sum(check["status"] == "passed" for check in checks) > 50
+
+
+def test_the_classifier_learns_a_table_from_a_few_rows() -> None:
+    wines = load_wine()
+    chosen = np.concatenate([np.flatnonzero(wines.target == kind)[:5] for kind in range(3)])
+    others = np.setdiff1d(np.arange(len(wines.target)), chosen)
+    model = make_pipeline(StandardScaler(), ImprintClassifier("tabular", URL, KEY, fill_up=True))
+    model.fit(wines.data[chosen], wines.target_names[wines.target[chosen]])
+    assert model.score(wines.data[others], wines.target_names[wines.target[others]]) > 0.75
 
 
 def test_an_example_is_changed_as_it_was_read_and_erased_for_good() -> None:
