@@ -3,8 +3,8 @@
 # without a password); elsewhere it says what to install, and fails.
 #
 #   scripts/system-packages.sh               to build: a C++ compiler, Python with pip, certificates, Rust
-#   scripts/system-packages.sh tests         and to test: Python's venv, and PostgreSQL's server programs unless
-#                                            TEST_DATABASE_URL is set
+#   scripts/system-packages.sh tests         and to test: Python's venv, curl, and PostgreSQL's server programs
+#                                            unless TEST_DATABASE_URL is set
 set -euo pipefail
 
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -20,6 +20,7 @@ python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
 [ -e /etc/ssl/certs/ca-certificates.crt ] || ! has apt-get || missing+=(ca-certificates)
 if [ "${1:-}" = tests ]; then
   python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+  has curl || missing+=(curl)
   [ -n "${TEST_DATABASE_URL:-}" ] || has initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null \
     || missing+=(postgresql)
 fi

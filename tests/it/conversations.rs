@@ -1,5 +1,7 @@
-//! The conversations in `examples/`, held with a real server on base models as they ship.
+//! The conversations in `examples/` and in the README, held with a real server on base models as they ship.
 
+use std::net::TcpListener;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
@@ -8,19 +10,95 @@ use crate::cli::{Server, imprint, key};
 /// What a script says, with a server that has this base model.
 fn held(script: &str, base_model: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let (models, here) = (folder.path().join("models"), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let models = folder.path().join("models");
     std::fs::create_dir(&models).unwrap();
     for from in [&format!("models/{base_model}"), ".imprint/encoders/all-MiniLM-L6-v2"].map(Path::new) {
-        std::os::unix::fs::symlink(here.join(from), models.join(from.file_name().unwrap())).unwrap();
+        symlink(here().join(from), models.join(from.file_name().unwrap())).unwrap();
     }
     let key = key(folder.path(), "sqlite:imprint.db");
     let server = Server::started(imprint(folder.path()));
     let address = format!("http://{}", server.address);
-    let mut talk = Command::new("python3");
-    let said = talk.arg(here.join("examples").join(script)).args(["--server", &address, "--key", &key]).output();
-    let said = said.expect("set-up asks for python3");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    String::from_utf8(said.stdout).unwrap()
+    let mut talk = Command::new(if script.ends_with(".py") { "python3" } else { "bash" });
+    talk.arg(here().join("examples").join(script)).args(["--server", &address, "--key", &key]);
+    said(talk)
+}
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a program says that succeeds.
+fn said(mut program: Command) -> String {
+    let said = program.output().expect("set-up asks for python3, bash and curl");
+    let out = String::from_utf8(said.stdout).unwrap();
+    assert!(said.status.success(), "{out}\n{}", String::from_utf8_lossy(&said.stderr));
+    out
+}
+
+/// The commands of the README's tour, word for word but for the build and the port.
+fn tour() -> String {
+    let readme = std::fs::read_to_string(here().join("README.md")).unwrap();
+    let tour = readme.split("\n## ").find_map(|part| part.strip_prefix("Ten minutes\n")).unwrap();
+    let blocks = tour.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let commands = blocks.collect::<String>();
+    assert!(commands.contains("make build\n") && commands.contains("127.0.0.1:8090"), "{commands}");
+    commands.replace("make build\n", "").replace("127.0.0.1:8090", &format!("127.0.0.1:{port}"))
+}
+
+#[test]
+fn the_readmes_tour_goes_as_it_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    for made in ["target/release", ".imprint"] {
+        std::fs::create_dir_all(folder.path().join(made)).unwrap();
+    }
+    for (from, to) in [
+        (here().join("models"), "models"),
+        (here().join(".imprint/encoders"), ".imprint/encoders"),
+        (env!("CARGO_BIN_EXE_imprint").into(), "target/release/imprint"),
+    ] {
+        symlink(from, folder.path().join(to)).unwrap();
+    }
+    let mut reader = Command::new("bash");
+    let commands = format!("set -e; trap 'kill $(jobs -p)' EXIT\n{}", tour());
+    reader.args(["-c", &commands]).current_dir(folder.path());
+    let said = said(reader);
+
+    for answer in [
+        r#""added":6"#,
+        r#""status":"succeeded""#,
+        r#""version":1,"#,
+        r#""method":"k_fold","n":6,"accuracy":1.0"#,
+        r#""label":"delivery""#,
+        r#""abstained":true"#,
+        r#""value":1.28"#,
+        r#""value":2.70"#,
+    ] {
+        assert!(said.contains(answer), "no {answer} in {said}");
+    }
+}
+
+#[test]
+fn the_life_of_a_task_in_curl() {
+    let said = held("curl.sh", "text");
+
+    for answer in [
+        r#""duplicates":[{"index":2,"#,
+        r#""status":"queued""#,
+        "event: done",
+        "idempotent-replayed: true",
+        r#""abstained":true"#,
+        r#""was_right":true"#,
+        r#""code":"changed""#,
+        r#""agreement":1.0"#,
+        r#"{"index":1,"prediction":{"label":"refund""#,
+        r#""datatype":"BYTES","data":["refund"]"#,
+        r#""prediction":"fruit""#,
+        r#""object":"receipt""#,
+    ] {
+        assert!(said.contains(answer), "no {answer} in {said}");
+    }
+    assert!(said.ends_with("gone\n"), "{said}");
 }
 
 #[test]
