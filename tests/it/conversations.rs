@@ -18,7 +18,7 @@ fn held(script: &str, base_model: &str) -> String {
     let key = key(folder.path(), "sqlite:imprint.db");
     let server = Server::started(imprint(folder.path()));
     let address = format!("http://{}", server.address);
-    let mut talk = Command::new(if script.ends_with(".py") { "python3" } else { "bash" });
+    let mut talk = Command::new(if script == "curl.sh" { "bash" } else { "python3" });
     talk.arg(here().join("examples").join(script)).args(["--server", &address, "--key", &key]);
     said(talk)
 }
