@@ -90,6 +90,7 @@ fn multiply_adds(shot: usize) -> f64 {
 
 #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    imprint::nn::heap::keep();
     // Cargo adds flags of its own.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let bench = arguments.first().map_or("adapt1", String::as_str);

@@ -136,6 +136,7 @@ fn peak_mib() -> Option<f64> {
 
 #[expect(clippy::print_stdout, reason = "the figures are what it is for")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    imprint::nn::heap::keep(); // as `imprint train` does
     // Cargo adds flags of its own.
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let bench = arguments.first().map_or("conv4", String::as_str);

@@ -16,6 +16,7 @@ use crate::meta::bundle::{self, Network};
 use crate::meta::eval::{self, Estimate};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Model, Phase, Tagger};
+use crate::nn::heap;
 use crate::trainer::{EpisodeRange, Gains, Honesty, Measurement, TrainConfig};
 
 /// Fewest episodes whose interval is worth reporting.
@@ -172,6 +173,7 @@ impl Line {
 impl Eval {
     /// Measures and prints.
     pub fn run(self) -> Result<(), CliError> {
+        heap::keep();
         let folder = self.models.join(&self.base_model);
         let (base, network) = bundle::load(&folder, Device::Cpu).map_err(crate::trainer::TrainError::from)?;
         let config: TrainConfig = serde_json::from_value(base.manifest.provenance.config.clone())

@@ -13,6 +13,7 @@ use super::progress::{Progress, interrupts};
 use super::sources::SourceFlags;
 use super::{CliError, out, plot};
 use crate::domain::Kind;
+use crate::nn::heap;
 use crate::trainer::search::{self, Draw, Space};
 use crate::trainer::{Begin, Run, Stop, TrainConfig, TrainError};
 
@@ -96,6 +97,7 @@ struct Plan {
 impl Search {
     /// Runs the trials that are left, and reports.
     pub fn run(self) -> Result<(), CliError> {
+        heap::keep();
         let config = TrainConfig::read(&self.config)?;
         let space = self.space()?;
         let default_dir = Path::new(".imprint/searches").join(&config.name);

@@ -12,6 +12,7 @@ use super::{CliError, eval, out, tagging};
 use crate::domain::{Figure, Recipe, SystemClock};
 use crate::meta::task::{Split, TaskConfig, TaskDistribution, TaskError};
 use crate::meta::{Model, Phase, bundle};
+use crate::nn::heap;
 use crate::trainer::{Begin, Measurement, Run, Stop, TaggerRun, TrainConfig, TrainError};
 
 /// Most samples for a figure of a tagger: each is a whole adaptation.
@@ -85,6 +86,7 @@ pub struct Train {
 impl Train {
     /// Runs to the end, or to the first interrupt; the second one ends the program at once.
     pub fn run(self) -> Result<(), CliError> {
+        heap::keep();
         let mut config = TrainConfig::read(&self.config)?;
         config.seed = self.seed.unwrap_or(config.seed);
         config.outer.steps = self.steps.unwrap_or(config.outer.steps);

@@ -15,6 +15,7 @@ pub mod checkpoint;
 #[cfg(test)]
 mod fuzz;
 pub mod grad;
+pub mod heap;
 pub mod init;
 pub mod loss;
 pub mod norm;
