@@ -13,6 +13,7 @@ use super::tagging::TagEval;
 use super::{CliError, out, plot, said, served};
 use crate::domain::{BaseModel, Kind, Outputs, Precision, Recipe, Targets};
 use crate::meta::bundle::{self, Network};
+use crate::meta::encoder::Tuning;
 use crate::meta::eval::{self, Estimate};
 use crate::meta::task::{EpisodeSpec, Split, TaskDistribution};
 use crate::meta::{Model, Phase, Tagger};
@@ -180,7 +181,7 @@ impl Eval {
             .map_err(|error| CliError::Usage(format!("the manifest has no readable training file: {error}")))?;
         let model = match network {
             Network::Rows(model) => *model,
-            Network::Words(tagger) => return self.run_tagger(&base, &tagger, &config),
+            Network::Words(tagger) => return self.run_tagger(&base, &tagger, &config, tuning_of(&base, &folder)?),
         };
         let tasks = self.task.as_deref().map_or(Ok(config.task.clone()), read_task)?;
         let tasks = self.sources.open(&tasks, tuning_of(&base, &folder)?.as_ref())?;
@@ -238,7 +239,13 @@ impl Eval {
         self.episodes.unwrap_or(1000)
     }
 
-    fn run_tagger(&self, base: &BaseModel, tagger: &Tagger, config: &TrainConfig) -> Result<(), CliError> {
+    fn run_tagger(
+        &self,
+        base: &BaseModel,
+        tagger: &Tagger,
+        config: &TrainConfig,
+        tuning: Option<Tuning>,
+    ) -> Result<(), CliError> {
         super::tagging::take_threads(self.threads);
         let files = (!self.learn_from.is_empty()).then(|| (self.learn_from.clone(), self.measure_on.clone()));
         let evaluation = TagEval {
@@ -246,6 +253,7 @@ impl Eval {
             tagger,
             config,
             sources: &self.sources,
+            tuning,
             files,
             shot: self.shot.map(|[_, most]| most),
             samples: self.episodes.unwrap_or(5),

@@ -30,9 +30,20 @@ impl SourceFlags {
         self.with_bar(tuning, |sources| task::open(config, sources))
     }
 
-    /// Opens corpora of tagged sentences, with the same bar.
-    pub fn open_corpora(&self, encoder: &str, max_chars: usize, files: &[CorpusFiles]) -> Result<Corpora, CliError> {
-        self.with_bar(None, |sources| Corpora::open(encoder, max_chars, files, sources))
+    /// Opens corpora of tagged sentences, with the same bar, as the encoder reads them that `tuning` makes.
+    pub fn open_corpora(
+        &self,
+        encoder: &str,
+        max_chars: usize,
+        files: &[CorpusFiles],
+        tuning: Option<&Tuning>,
+    ) -> Result<Corpora, CliError> {
+        self.with_bar(tuning, |sources| Corpora::open(encoder, max_chars, files, true, sources))
+    }
+
+    /// The same corpora, unread: the encoder is still to be tuned.
+    pub fn open_unread(&self, encoder: &str, max_chars: usize, files: &[CorpusFiles]) -> Result<Corpora, CliError> {
+        self.with_bar(None, |sources| Corpora::open(encoder, max_chars, files, false, sources))
     }
 
     fn with_bar<T>(

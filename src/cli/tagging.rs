@@ -10,6 +10,7 @@ use super::sources::SourceFlags;
 use super::{CliError, out};
 use crate::domain::{BaseModel, Figure, Recipe, ReportLine, ReportTable, TagReport};
 use crate::meta::Tagger;
+use crate::meta::encoder::Tuning;
 use crate::meta::eval::Estimate;
 use crate::meta::tagging::corpora::{Corpora, Corpus};
 use crate::meta::task::{CorpusFiles, TaskConfig};
@@ -27,6 +28,8 @@ pub(super) struct TagEval<'e> {
     pub(super) tagger: &'e Tagger,
     pub(super) config: &'e TrainConfig,
     pub(super) sources: &'e SourceFlags,
+    /// What the base model adds to its encoder.
+    pub(super) tuning: Option<Tuning>,
     /// Files to learn from and to measure on, in place of the corpora that were held out.
     pub(super) files: Option<(Vec<PathBuf>, Vec<PathBuf>)>,
     /// Sentences for each label; the training file's settings without it.
@@ -79,22 +82,18 @@ impl TagEval<'_> {
     }
 
     fn open(&self) -> Result<Corpora, CliError> {
-        let TaskConfig::Sentences { encoder, max_chars, corpora, hold_out } = &self.config.task else {
-            return Err(CliError::Usage("the base model's training file names no corpora".to_owned()));
+        let Some((train, test)) = &self.files else {
+            return open_held_out(self.sources, &self.config.task, self.tuning.as_ref());
         };
-        let files: Vec<CorpusFiles> = match &self.files {
-            Some((train, test)) => {
-                let name = test.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("+");
-                vec![CorpusFiles { name, train: train.clone(), test: test.clone(), most: None }]
-            }
-            None => corpora.iter().filter(|corpus| hold_out.contains(&corpus.name)).cloned().collect(),
-        };
-        self.sources.open_corpora(encoder, *max_chars, &files)
+        let (encoder, max_chars, _) = sentences(&self.config.task)?;
+        let name = test.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join("+");
+        let files = [CorpusFiles { name, train: train.clone(), test: test.clone(), most: None }];
+        self.sources.open_corpora(encoder, max_chars, &files, self.tuning.as_ref())
     }
 
     fn measure(&self, corpus: &Corpus, least: Option<usize>, samples: u64) -> Result<Measured, CliError> {
         let started = Instant::now();
-        let trial = |index| Trial { corpus, least, seed: self.seed + index, most: usize::MAX };
+        let trial = |index| Trial { corpus, encoder: None, least, seed: self.seed + index, most: usize::MAX };
         let reports = (0..samples.max(1))
             .map(|index| trial(index).run(self.tagger, &self.recipe))
             .collect::<Result<Vec<_>, _>>()?;
@@ -149,6 +148,25 @@ impl TagEval<'_> {
     }
 }
 
+/// The parts of a distribution of sentences: its encoder's name, the longest text, and its corpora.
+pub(super) fn sentences(task: &TaskConfig) -> Result<(&str, usize, &[CorpusFiles]), CliError> {
+    match task {
+        TaskConfig::Sentences { encoder, max_chars, corpora, .. } => Ok((encoder, *max_chars, corpora)),
+        _ => Err(CliError::Usage("the training file names no corpora of sentences".to_owned())),
+    }
+}
+
+/// The corpora that are held out, read by the encoder that `tuning` makes.
+pub(super) fn open_held_out(
+    sources: &SourceFlags,
+    task: &TaskConfig,
+    tuning: Option<&Tuning>,
+) -> Result<Corpora, CliError> {
+    let (encoder, max_chars, corpora) = sentences(task)?;
+    let files: Vec<_> = corpora.iter().filter(|corpus| task.held_out().contains(&corpus.name)).cloned().collect();
+    sources.open_corpora(encoder, max_chars, &files, tuning)
+}
+
 fn setting_name(corpus: &str, least: Option<usize>) -> String {
     match least {
         Some(least) => format!("{corpus}, {least} sentences of each label"),
@@ -178,7 +196,7 @@ fn table_json(table: &ReportTable) -> serde_json::Value {
     })
 }
 
-/// Each validation setting measured on the corpora that were held out, for the manifest.
+/// Each validation setting measured on these corpora, which were held out, for the manifest.
 pub(super) fn figures(
     tagger: &Tagger,
     corpora: &Corpora,
@@ -186,12 +204,11 @@ pub(super) fn figures(
     samples: u64,
 ) -> Result<Vec<Figure>, CliError> {
     let mut figures = Vec::new();
-    let held_out = config.task.held_out();
-    for corpus in corpora.all.iter().filter(|corpus| held_out.contains(&corpus.name)) {
+    for corpus in &corpora.all {
         for setting in config.validation.settings.iter().filter(|_| samples > 0) {
             let least = Some(setting.shot[0]);
             // Other samples than those that θ was chosen by.
-            let trial = |index| Trial { corpus, least, seed: 1000 + index, most: MEASURED };
+            let trial = |index| Trial { corpus, encoder: None, least, seed: 1000 + index, most: MEASURED };
             let f1 = (0..samples)
                 .map(|index| Ok(trial(index).run(tagger, &Recipe::default())?.entities.micro.f1))
                 .collect::<Result<Vec<f64>, TrainError>>()?;

@@ -10,6 +10,7 @@ use super::sources::{SourceFlags, tuning_of};
 use super::tensorboard::{EventLog, Logged};
 use super::{CliError, eval, out, tagging};
 use crate::domain::{Figure, Recipe, SystemClock};
+use crate::meta::encoder::Tuning;
 use crate::meta::task::{Split, TaskConfig, TaskDistribution, TaskError};
 use crate::meta::{Model, Phase, bundle};
 use crate::nn::heap;
@@ -143,10 +144,7 @@ impl Train {
         let figures = self.figures(&model.map_err(TrainError::Architecture)?, &*tasks, &config)?;
         let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
         let data: BTreeMap<String, String> = tasks.checksums();
-        if let Some(tuning) = tasks.tuning() {
-            let written = tuning.write(&self.models.join(&config.name));
-            written.map_err(TaskError::from).map_err(TrainError::from)?;
-        }
+        self.write_tuning(tasks.tuning(), &config)?;
         let path = finished.write_bundle(&self.models, &config, data, commit, figures)?;
         out::line(path.display());
         Ok(())
@@ -160,16 +158,23 @@ impl Train {
         }
     }
 
+    fn write_tuning(&self, tuning: Option<&Tuning>, config: &TrainConfig) -> Result<(), CliError> {
+        let written = tuning.map_or(Ok(()), |tuning| tuning.write(&self.models.join(&config.name)));
+        Ok(written.map_err(TaskError::from).map_err(TrainError::from)?)
+    }
+
     /// The same for a tagger.
     fn run_tagger(&self, config: TrainConfig) -> Result<(), CliError> {
-        let TaskConfig::Sentences { encoder, max_chars, corpora, .. } = &config.task else {
-            return Err(CliError::Usage("the training file names no corpora of sentences".to_owned()));
-        };
+        let (encoder, max_chars, corpora) = tagging::sentences(&config.task)?;
         if self.continues.is_some() {
             return Err(CliError::Usage("--continue does not go on with a tagger".to_owned()));
         }
         tagging::take_threads(self.threads);
-        let corpora = self.sources.open_corpora(encoder, *max_chars, corpora)?;
+        let corpora = match config.task.upper() {
+            None => self.sources.open_corpora(encoder, max_chars, corpora, None)?,
+            Some(_) => self.sources.open_unread(encoder, max_chars, corpora)?,
+        };
+        let checksums = corpora.checksums.clone();
         let run_dir = self.run_dir.clone().unwrap_or_else(|| config.default_run_dir());
         let steps = config.outer.steps;
         let mut run = TaggerRun::open(config, corpora, &run_dir, self.begin())?;
@@ -184,12 +189,14 @@ impl Train {
                 "interrupted after step {taken} of {steps}; the checkpoint is in {folder}, and --resume goes on from it"
             )));
         }
-        let (ended, corpora, config) = run.finish();
+        let (ended, tuning, config) = run.finish()?;
         out::note(format!("the best θ is that of step {}", ended.best_step));
         let samples = self.test_episodes.min(MOST_SAMPLES);
-        let figures = tagging::figures(&tagging::tagger(&ended)?, &corpora, &config, samples)?;
+        let held_out = tagging::open_held_out(&self.sources, &config.task, tuning.as_ref())?;
+        let figures = tagging::figures(&tagging::tagger(&ended)?, &held_out, &config, samples)?;
         let commit = option_env!("IMPRINT_COMMIT").map(str::to_owned).or_else(commit);
-        let path = ended.write_bundle(&self.models, &config, corpora.checksums, commit, figures)?;
+        self.write_tuning(tuning.as_ref(), &config)?;
+        let path = ended.write_bundle(&self.models, &config, checksums, commit, figures)?;
         out::line(path.display());
         Ok(())
     }

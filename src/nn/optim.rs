@@ -30,6 +30,11 @@ impl Adam {
 
     /// New parameters after one step of size `lr` along `grads`, detached from their graph.
     pub fn step(&mut self, params: &Params, grads: &Params, lr: f64) -> Result<Params> {
+        self.step_at(params, grads, |_| lr)
+    }
+
+    /// The same with a step size for each name.
+    pub fn step_at(&mut self, params: &Params, grads: &Params, lr: impl Fn(&str) -> f64) -> Result<Params> {
         let _no_grad = tch::no_grad_guard();
         self.step += 1;
         let (beta1, beta2) = (self.beta1, self.beta2);
@@ -42,7 +47,8 @@ impl Adam {
             let root = (v / debias2).f_sqrt()?.f_add_scalar(eps)?;
             Ok((m / debias1).f_div(&root)?)
         })?;
-        params.zip_with(&direction, |p, d| Ok(p.f_detach()?.f_sub(&(d * lr))?))
+        let steps = direction.map(|name, d| Ok(d * lr(name)))?;
+        params.zip_with(&steps, |p, step| Ok(p.f_detach()?.f_sub(step)?))
     }
 }
 

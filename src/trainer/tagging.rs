@@ -1,24 +1,27 @@
 //! The outer loop of taggers: plain training on many corpora at once, each with a head of its own.
 //!
 //! A step draws a corpus, the larger the more often, and sentences of it; the network's parameters are shared and the
-//! heads are thrown away at the end. What remains has seen many kinds of names, and moves quickly to new ones. Corpora
-//! that are held out are adapted to at each validation as a tenant's would be, and θ is chosen by that.
+//! heads are thrown away at the end. What remains has seen many kinds of names, and moves quickly to new ones. Where the
+//! encoder is tuned, its last blocks move with the network. Corpora that are held out are adapted to at each validation as
+//! a tenant's would be, and θ is chosen by that.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::{Path, PathBuf};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::Device;
+use tch::{Device, Tensor};
 
 use super::checkpoint::State;
 use super::run::{Begin, Ended, Observer, StepReport, Stop, ValidationReport};
 use super::{TrainConfig, TrainError};
-use crate::domain::{Kind, Recipe, Sentence, TagCounts, TagReport};
+use crate::domain::{InputSchema, Kind, Recipe, Sentence, TagCounts, TagReport};
 use crate::meta::Tagger;
-use crate::meta::encoder::Reading;
+use crate::meta::encoder::{Encoder, Loaded, Reading, Seen, Tokenizer, Tuning, Upper};
 use crate::meta::eval::Estimate;
 use crate::meta::model::Architecture;
-use crate::meta::tagging::corpora::{Corpora, Corpus};
+use crate::meta::tagging::corpora::{Corpora, Corpus, Part};
 use crate::meta::tagging::network;
 use crate::nn::grad::{Graph, grad};
 use crate::nn::optim::{self, Adam};
@@ -27,6 +30,12 @@ use crate::nn::{Params, TensorError, init};
 /// Most sentences that a validation measures on: one every so many, through the whole.
 const VALIDATED: usize = 200;
 
+/// How much smaller the encoder's steps are than the network's: it knows something already.
+const ENCODER_RATE: f64 = 0.5;
+
+/// How the names of what changes in the encoder begin.
+const ENCODER: &str = "encoder.";
+
 /// A run over corpora.
 pub struct TaggerRun {
     config: TrainConfig,
@@ -34,9 +43,36 @@ pub struct TaggerRun {
     /// Which corpora are trained on, with the row at which each one's part of the heads begins.
     trained: Vec<(usize, i64)>,
     tagger: Tagger,
+    /// The encoder, if it is tuned.
+    tuned: Option<Tuned>,
     architecture: Architecture,
     state: State,
     checkpoint: PathBuf,
+}
+
+/// An encoder that is tuned, and what does not change of the sentences that were drawn so far, by corpus and place.
+struct Tuned {
+    upper: Upper,
+    seen: BTreeMap<(usize, usize), Seen>,
+}
+
+impl Tuned {
+    /// What the encoder with `changes` says of the words of these places' sentences, `[B, L, E]`.
+    fn encoded(
+        &mut self,
+        loaded: &Loaded,
+        drawn: &[((usize, usize), &Sentence)],
+        changes: &Params,
+    ) -> Result<Tensor, TrainError> {
+        for (place, sentence) in drawn {
+            if let Entry::Vacant(entry) = self.seen.entry(*place) {
+                let windows = loaded.tokenizer.windows(sentence).map_err(TrainError::Architecture)?;
+                entry.insert(self.upper.see(&windows)?);
+            }
+        }
+        let seen: Vec<&Seen> = drawn.iter().filter_map(|(place, _)| self.seen.get(place)).collect();
+        Ok(self.upper.read(&seen, changes)?)
+    }
 }
 
 impl TaggerRun {
@@ -68,6 +104,14 @@ impl TaggerRun {
         }
         tagger.theta.insert("heads.weight", init::constant(&[rows, tagger.shape.features() as i64], 0.0)?);
         tagger.theta.insert("heads.bias", init::constant(&[rows], 0.0)?);
+        let tuned = match config.task.upper() {
+            Some(&changes) => {
+                let upper = Upper::new(&corpora.loaded.encoder, changes).map_err(TrainError::Architecture)?;
+                tagger.theta.extend(upper.fresh(&mut ChaCha8Rng::seed_from_u64(config.seed))?);
+                Some(Tuned { upper, seen: BTreeMap::new() })
+            }
+            None => None,
+        };
         std::fs::create_dir_all(run_dir).map_err(|source| TrainError::File { path: run_dir.to_owned(), source })?;
         let checkpoint = run_dir.join("checkpoint.safetensors");
         if begin == Begin::New && checkpoint.exists() {
@@ -79,7 +123,7 @@ impl TaggerRun {
             None => State::new(&tagger.theta, Adam::new(&tagger.theta)?),
         };
         tagger.theta = state.theta.shallow_clone();
-        Ok(Self { config, corpora, trained, tagger, architecture, state, checkpoint })
+        Ok(Self { config, corpora, trained, tagger, tuned, architecture, state, checkpoint })
     }
 
     /// Outer steps taken so far.
@@ -120,20 +164,25 @@ impl TaggerRun {
         rng.set_stream(self.state.step + 1);
         let (index, row) = self.draw(&mut rng);
         let corpus = &self.corpora.all[index];
-        let parts = [&corpus.train, &corpus.test];
-        let all = parts.iter().map(|part| part.len()).sum::<usize>();
-        let mut drawn = Vec::with_capacity(self.config.outer.meta_batch);
-        for _ in 0..self.config.outer.meta_batch {
-            let place = rng.random_range(0..all);
-            let first = corpus.train.len();
-            drawn.push(if place < first { (&corpus.train, place) } else { (&corpus.test, place - first) });
-        }
-        let sentences: Vec<(&Sentence, &Reading)> =
-            drawn.iter().map(|&(part, place)| (&part.set[place].sentence, &part.readings[place])).collect();
+        let first = corpus.train.len();
+        let all = first + corpus.test.len();
+        let places: Vec<usize> = (0..self.config.outer.meta_batch).map(|_| rng.random_range(0..all)).collect();
+        let drawn: Vec<(&Part, usize)> = places
+            .iter()
+            .map(|&place| if place < first { (&corpus.train, place) } else { (&corpus.test, place - first) })
+            .collect();
+        let sentences: Vec<&Sentence> = drawn.iter().map(|&(part, place)| &part.set[place].sentence).collect();
         let truth: Vec<&[u32]> = drawn.iter().map(|&(part, place)| part.tags[place].as_slice()).collect();
 
         let leaves = self.tagger.theta.leaves()?;
-        let words = self.tagger.words(&sentences)?;
+        let words = if let Some(tuned) = &mut self.tuned {
+            let known: Vec<_> = places.iter().map(|&place| (index, place)).zip(sentences.iter().copied()).collect();
+            let encoded = tuned.encoded(&self.corpora.loaded, &known, &leaves)?;
+            self.tagger.words_as(&sentences, encoded)?
+        } else {
+            let readings = drawn.iter().map(|&(part, place)| &part.readings[place]);
+            self.tagger.words(&sentences.into_iter().zip(readings).collect::<Vec<_>>())?
+        };
         let features = network::features(&leaves, &words, Some(&mut rng))?;
         let own = |name: &str| -> Result<_, TensorError> { Ok(leaves.get(name)?.f_narrow(0, row, tags(corpus))?) };
         let scores = network::scores(&features, &own("heads.weight")?, &own("heads.bias")?)?;
@@ -142,7 +191,8 @@ impl TaggerRun {
         if let Some(bound) = self.config.outer.clip {
             grads = optim::clip(&grads, bound)?.0;
         }
-        self.tagger.theta = self.state.adam.step(&leaves, &grads, lr)?;
+        let pace = |name: &str| if name.starts_with(ENCODER) { ENCODER_RATE * lr } else { lr };
+        self.tagger.theta = self.state.adam.step_at(&leaves, &grads, pace)?;
         Ok(loss.f_double_value(&[]).map_err(TensorError::from)?)
     }
 
@@ -166,10 +216,14 @@ impl TaggerRun {
         let held_out = self.config.task.held_out();
         let corpora = self.corpora.all.iter().filter(|corpus| held_out.contains(&corpus.name));
         let tagger = self.adapting()?;
+        let tuning = tuning_in(&self.tagger.theta)?;
+        let encoder = tuning.as_ref().map(|tuning| tuning.apply(&self.corpora.loaded.encoder)).transpose()?;
+        let encoder = encoder.as_ref().map(|encoder| (encoder, &self.corpora.loaded.tokenizer));
         let mut estimates = Vec::new();
         for corpus in corpora {
             for setting in &self.config.validation.settings {
-                let trial = |seed| Trial { corpus, least: Some(setting.shot[0]), seed, most: VALIDATED };
+                let least = Some(setting.shot[0]);
+                let trial = |seed| Trial { corpus, encoder, least, seed, most: VALIDATED };
                 let reports =
                     (0..self.config.validation.episodes).map(|index| trial(index).run(&tagger, &Recipe::default()));
                 let f1 =
@@ -194,20 +248,28 @@ impl TaggerRun {
         Tagger::with_theta(&self.architecture, theta, Device::Cpu).map_err(TrainError::Architecture)
     }
 
-    /// Ends the run: θ of the best validation.
-    pub fn finish(self) -> (Ended, Corpora, TrainConfig) {
-        let ended = Ended {
-            architecture: self.architecture,
-            theta: shared(&self.state.best_theta),
-            steps: self.state.step,
-            best_step: self.state.best_step,
-        };
-        (ended, self.corpora, self.config)
+    /// Ends the run: θ of the best validation, and what it adds to the encoder if it is tuned.
+    pub fn finish(self) -> Result<(Ended, Option<Tuning>, TrainConfig), TrainError> {
+        let tuning = tuning_in(&self.state.best_theta)?;
+        let mut architecture = self.architecture;
+        if let (Some(tuning), InputSchema::Text { encoder, .. }) = (&tuning, &mut architecture.input) {
+            encoder.tuning = Some(tuning.sha256().to_owned());
+        }
+        let theta = shared(&self.state.best_theta);
+        let (steps, best_step) = (self.state.step, self.state.best_step);
+        Ok((Ended { architecture, theta, steps, best_step }, tuning, self.config))
     }
 }
 
+/// The network's parameters, without heads and encoder.
 fn shared(theta: &Params) -> Params {
-    theta.filtered(|name| !name.starts_with("heads."))
+    theta.filtered(|name| name.starts_with("words."))
+}
+
+/// What θ adds to the encoder.
+fn tuning_in(theta: &Params) -> Result<Option<Tuning>, TrainError> {
+    let changes = theta.filtered(|name| name.starts_with(ENCODER));
+    Ok(if changes.is_empty() { None } else { Some(Tuning::of_changes(&changes.detached()?)?) })
 }
 
 /// Tags of a corpus.
@@ -219,6 +281,8 @@ fn tags(corpus: &Corpus) -> i64 {
 pub struct Trial<'c> {
     /// The corpus.
     pub corpus: &'c Corpus,
+    /// What reads its sentences; without it, they have been read.
+    pub encoder: Option<(&'c Encoder, &'c Tokenizer)>,
     /// Sentences for each label; all of them without it.
     pub least: Option<usize>,
     /// Which sentences.
@@ -230,16 +294,24 @@ pub struct Trial<'c> {
 impl Trial<'_> {
     /// Adapts and measures.
     pub fn run(&self, tagger: &Tagger, recipe: &Recipe) -> Result<TagReport, TrainError> {
-        let Self { corpus, least, seed, most } = *self;
+        let Self { corpus, least, seed, most, .. } = *self;
         let places = corpus.train.sample(least, seed);
-        let (set, readings) = corpus.train.support(&places, corpus.labels.len())?;
-        let adapter = tagger.learn(&set, &readings, recipe)?;
+        let set = corpus.train.support(&places, corpus.labels.len())?;
+        let readings = set.order().iter().map(|&given| self.reading(&corpus.train, places[given]));
+        let adapter = tagger.learn(&set, &readings.collect::<Result<Vec<_>, _>>()?, recipe)?;
         let mut counts = TagCounts::default();
         let stride = corpus.test.len().div_ceil(most.max(1)).max(1);
         for place in (0..corpus.test.len()).step_by(stride) {
-            let (sentence, reading) = (&corpus.test.set[place].sentence, &corpus.test.readings[place]);
-            counts.add(&corpus.test.tags[place], &tagger.lattice(&adapter, sentence, reading)?.best());
+            let (sentence, reading) = (&corpus.test.set[place].sentence, self.reading(&corpus.test, place)?);
+            counts.add(&corpus.test.tags[place], &tagger.lattice(&adapter, sentence, &reading)?.best());
         }
         Ok(counts.report(&corpus.labels))
+    }
+
+    fn reading(&self, part: &Part, place: usize) -> Result<Reading, TrainError> {
+        let Some((encoder, tokenizer)) = self.encoder else { return Ok(Reading::clone(&part.readings[place])) };
+        let windows = tokenizer.windows(&part.set[place].sentence).map_err(TrainError::Architecture)?;
+        let missing = || TensorError::Format("no reading of a sentence".to_owned());
+        Ok(encoder.read(&[windows])?.pop().ok_or_else(missing)?)
     }
 }

@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use imprint::domain::{Input, Sentence};
-use imprint::meta::encoder::{self, Loaded, MAX_TOKENS};
-use imprint::nn::bridge;
+use imprint::meta::encoder::{self, Loaded, MAX_TOKENS, Tuning, Upper, UpperConfig};
+use imprint::nn::{bridge, init};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 use tch::Device;
 
@@ -45,6 +47,38 @@ fn embeddings_are_those_of_the_reference_implementation() {
     for (ours, theirs) in encoder.halved().unwrap().embed(&tokens).unwrap().iter().zip(&golden.embeddings) {
         let cosine: f32 = ours.iter().zip(theirs).map(|(ours, theirs)| ours * theirs).sum();
         assert!(cosine > 0.9998 && largest_difference(ours, theirs) < 5e-3, "{cosine}");
+    }
+}
+
+#[test]
+fn while_it_is_tuned_an_encoder_says_what_it_says_afterwards() {
+    let Loaded { encoder, tokenizer, .. } = mini_lm();
+    let sentence = |text: &str| Sentence::read(&Input::Text(text.to_owned()), 1000).unwrap();
+    let texts = ["EU rejects German call", "Nothing unbelievable to see here, please", "Ann"];
+    let windows: Vec<_> = texts.iter().map(|text| tokenizer.windows(&sentence(text)).unwrap()).collect();
+    let upper = Upper::new(&encoder, UpperConfig { blocks: 2, rank: 4 }).unwrap();
+    let rng = &mut ChaCha8Rng::seed_from_u64(1);
+    let nothing = upper.fresh(rng).unwrap();
+    let something = nothing.map(|_, tensor| init::uniform(rng, &tensor.size(), 0.05)).unwrap();
+    let seen: Vec<_> = windows.iter().map(|windows| upper.see(windows).unwrap()).collect();
+
+    for changes in [nothing, something] {
+        let meanwhile = upper.read(&seen.iter().collect::<Vec<_>>(), &changes).unwrap(); // [3, L, D]
+        let tuned = Tuning::of_changes(&changes).unwrap().apply(&encoder).unwrap();
+
+        for (row, reading) in tuned.read(&windows).unwrap().into_iter().enumerate() {
+            let shape = [(reading.len() / encoder.width()) as i64, encoder.width() as i64];
+            let afterwards = bridge::from_halves(&reading, &shape, Device::Cpu).unwrap();
+            let own = meanwhile.select(0, row as i64).narrow(0, 0, shape[0]);
+            let apart = (&own - &afterwards).abs().max().double_value(&[]);
+            assert!(apart < 1e-2, "{}: {apart}", texts[row]); // both keep some of it in 16 bits
+        }
+    }
+    let before = encoder.read(&windows).unwrap();
+    let after = Tuning::of_changes(&upper.fresh(rng).unwrap()).unwrap().apply(&encoder).unwrap();
+    assert_eq!(before, after.read(&windows).unwrap());
+    for (blocks, rank) in [(0, 4), (6, 4), (2, 0)] {
+        assert!(Upper::new(&encoder, UpperConfig { blocks, rank }).is_err());
     }
 }
 

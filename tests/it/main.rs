@@ -15,5 +15,6 @@ mod proxy;
 mod quality;
 mod ranking_training;
 mod store;
+mod tagging_training;
 mod text_training;
 mod training;

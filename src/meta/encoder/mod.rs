@@ -16,6 +16,7 @@ mod packed;
 mod tokens;
 pub mod tune;
 mod tuning;
+mod upper;
 mod words;
 
 use std::collections::BTreeMap;
@@ -33,7 +34,8 @@ use crate::nn::{Params, Result, TensorError, bridge, checkpoint};
 pub use bert::BertConfig;
 pub use tokens::{MAX_TOKENS, Tokenizer, Tokens};
 pub use tuning::Tuning;
-pub use words::{Reading, Window};
+pub use upper::{Upper, UpperConfig};
+pub use words::{Reading, Seen, Window};
 
 /// The files of an encoder.
 pub const FILES: [&str; 3] = [CONFIG, WEIGHTS, TOKENIZER];

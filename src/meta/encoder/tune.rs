@@ -16,7 +16,6 @@
 //! ones together; nothing is padded.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rand::seq::index;
@@ -26,8 +25,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tch::{Device, Kind, Tensor};
 
-use super::tuning::{Pooling, matrices, merged, pair, pooled};
-use super::{Encoder, EncoderError, Loaded, Tokens, Tuning, bert};
+use super::tuning::{Pooling, pooled};
+use super::{EncoderError, Loaded, Tokens, Tuning, Upper, UpperConfig};
 use crate::domain::hex;
 use crate::nn::optim::{Adam, clip};
 use crate::nn::{Params, Result, TensorError, bridge, checkpoint, grad, init, ops};
@@ -141,15 +140,8 @@ struct State {
 }
 
 impl State {
-    fn fresh(encoder: &Encoder, config: &TuningConfig) -> Result<Self> {
-        let rng = &mut ChaCha8Rng::seed_from_u64(0);
-        let (rank, mut changes) = (config.rank as i64, Params::new());
-        for (matrix, shape) in matrices(&encoder.config, config.blocks) {
-            let [down, up] = pair(&matrix);
-            // As large as normal numbers of variance 1 / I.
-            changes.insert(down, init::uniform(rng, &[rank, shape[1]], (3.0 / shape[1] as f32).sqrt())?);
-            changes.insert(up, init::constant(&[shape[0], rank], 0.0)?);
-        }
+    fn fresh(upper: &Upper) -> Result<Self> {
+        let changes = upper.fresh(&mut ChaCha8Rng::seed_from_u64(0))?;
         let adam = Adam::new(&changes)?;
         Ok(Self { changes, adam })
     }
@@ -185,7 +177,7 @@ struct Places {
 }
 
 struct Tuner<'a> {
-    encoder: &'a Encoder,
+    upper: Upper,
     config: &'a TuningConfig,
     tokens: Vec<Tokens>,
     classes: Vec<Places>,
@@ -201,12 +193,9 @@ struct Lesson {
 
 impl<'a> Tuner<'a> {
     fn new(loaded: &'a Loaded, classes: &[Class], config: &'a TuningConfig) -> Result<Self, String> {
-        let blocks = loaded.encoder.config.num_hidden_layers;
-        if config.blocks == 0 || config.rank == 0 || config.tap + config.blocks >= blocks {
-            return Err(format!(
-                "of {blocks} blocks, the last {} cannot change beside a tap at {}",
-                config.blocks, config.tap
-            ));
+        let upper = Upper::new(&loaded.encoder, UpperConfig { blocks: config.blocks, rank: config.rank })?;
+        if config.tap >= upper.first() {
+            return Err(format!("the tap is a block below {}, the first that changes", upper.first()));
         }
         let (mut tokens, mut places) = (Vec::new(), Vec::new());
         for class in classes.iter().filter(|class| class.texts.len() > 1) {
@@ -221,7 +210,7 @@ impl<'a> Tuner<'a> {
             return Err("there are not two classes to learn from".to_owned());
         }
         let lower = RefCell::new((0..tokens.len()).map(|_| None).collect());
-        Ok(Self { encoder: &loaded.encoder, config, tokens, classes: places, lower })
+        Ok(Self { upper, config, tokens, classes: places, lower })
     }
 
     /// The file's bytes.
@@ -229,7 +218,7 @@ impl<'a> Tuner<'a> {
         let mean = self.tap_mean()?;
         let mut state = match std::fs::read(checkpoint.0) {
             Ok(bytes) => State::from_bytes(&bytes)?,
-            Err(_) => State::fresh(self.encoder, self.config)?,
+            Err(_) => State::fresh(&self.upper)?,
         };
         let steps = self.config.steps;
         while state.adam.step < steps {
@@ -261,12 +250,8 @@ impl<'a> Tuner<'a> {
         if let Some((states, tap)) = &self.lower.borrow()[text] {
             return Ok((states.shallow_clone(), tap.shallow_clone()));
         }
-        let _frozen = tch::no_grad_guard();
-        let (config, params) = (&self.encoder.config, &self.encoder.params);
         let mut tap = None;
-        let first = config.num_hidden_layers - self.config.blocks;
-        let embedded = bert::embedded(config, params, &self.encoder.ids(&self.tokens[text])?)?;
-        let states = bert::blocks(config, params, embedded, 0..first, |number, state| {
+        let states = self.upper.lower(&self.tokens[text], |number, state| {
             if number == self.config.tap {
                 tap = Some(pooled(state)?);
             }
@@ -279,23 +264,18 @@ impl<'a> Tuner<'a> {
 
     /// The encoder's idea of texts with `changes`, each of length 1, in the order of `texts`: `[B, D]`.
     fn last(&self, texts: &[usize], changes: &Params) -> Result<Tensor> {
-        let encoder = self.encoder;
-        let params = encoder.params.overlaid(&merged(&encoder.params, changes)?);
-        let blocks = encoder.config.num_hidden_layers;
-        let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
-        for (place, &text) in texts.iter().enumerate() {
-            by_length.entry(self.tokens[text].ids.len()).or_default().push(place);
-        }
-        let mut rows = Vec::new();
-        for places in by_length.values() {
-            let states = places.iter().map(|&place| Ok(self.lower(texts[place])?.0)).collect::<Result<Vec<_>>>()?;
-            let states = Tensor::f_cat(&states, 0)?; // [G, L, D]
-            let range = blocks - self.config.blocks..blocks;
-            rows.push(pooled(&bert::blocks(&encoder.config, &params, states, range, |_, _| Ok(()))?)?);
-        }
-        let mut back = vec![0i64; texts.len()];
-        by_length.values().flatten().enumerate().for_each(|(row, &place)| back[place] = row as i64);
-        let back = bridge::index_tensor(&back, &[texts.len() as i64], encoder.device)?;
+        let lower = texts.iter().map(|&text| Ok(self.lower(text)?.0)).collect::<Result<Vec<_>>>()?;
+        let (mut rows, mut back) = (Vec::new(), vec![0i64; texts.len()]);
+        let mut row = 0;
+        self.upper.pass(&lower, changes, |places, last, _| {
+            for &place in places {
+                back[place] = row;
+                row += 1;
+            }
+            rows.push(pooled(last)?);
+            Ok(())
+        })?;
+        let back = bridge::index_tensor(&back, &[texts.len() as i64], self.upper.encoder.device)?;
         Ok(Tensor::f_cat(&rows, 0)?.f_index_select(0, &back)?)
     }
 
@@ -364,7 +344,7 @@ impl<'a> Tuner<'a> {
             texts.extend(lesson.classes.iter().map(|&class| self.classes[class].name));
         }
         let z = self.last(&texts, changes)?; // [B (+ N), D]
-        let labels = bridge::index_tensor(&labels, &[asked], self.encoder.device)?;
+        let labels = bridge::index_tensor(&labels, &[asked], self.upper.encoder.device)?;
         let one_hot = labels.f_one_hot(way)?.f_to_kind(Kind::Float)?; // [B, N]
         let rows = z.f_narrow(0, 0, asked)?;
         let mut sums = one_hot.f_transpose(0, 1)?.f_matmul(&rows)?; // [N, D]
@@ -386,7 +366,7 @@ impl<'a> Tuner<'a> {
         let texts: Vec<usize> = self.sample().flatten().collect();
         let rows = texts.chunks(64).map(|chunk| self.both(chunk, changes, mean)).collect::<Result<Vec<_>>>()?;
         let rows = Tensor::f_cat(&rows, 0)?.f_to_kind(Kind::Double)?; // [B, 2 D]
-        let width = self.encoder.width() as i64;
+        let width = self.upper.encoder.width() as i64;
         // Ascending: the last are the largest.
         let (_, vectors) = rows.f_transpose(0, 1)?.f_matmul(&rows)?.f_linalg_eigh("L")?;
         let axes = vectors.f_narrow(1, width, width)?.f_transpose(0, 1)?.f_to_kind(Kind::Float)?; // [D, 2 D]

@@ -2,7 +2,7 @@
 //!
 //! * Changes of low rank to the matrices of the last blocks, `W + 2 B A` (Hu et al. 2021, arXiv:2106.09685, §4.1):
 //!   `<matrix>.down` A, `[r, I]`, and `<matrix>.up` B, `[O, r]`. They are added once, when the encoder is loaded.
-//! * What an early block says, beside the last one: words as they stand there, before the encoder makes up its mind about
+//! * Where texts have embeddings, what an early block says, beside the last one: words as they stand there, before the encoder makes up its mind about
 //!   what they mean together. `tap.<block>.mean`, `[D]`, is what it says of every text.
 //! * `project.weight`, `[D, 2 D]`: the principal axes of both over the texts of meta-training, so that an embedding is no
 //!   wider than without.
@@ -63,26 +63,18 @@ impl Tuning {
         &self.sha256
     }
 
+    /// Of the changes alone: for a base model that hears words, and has no embedding of texts.
+    pub fn of_changes(changes: &Params) -> Result<Self> {
+        Ok(Self::new(checkpoint::to_bytes(changes, &[])?))
+    }
+
     /// The encoder with it.
-    pub(super) fn apply(&self, encoder: &Encoder) -> Result<Encoder> {
+    pub fn apply(&self, encoder: &Encoder) -> Result<Encoder> {
         let _frozen = tch::no_grad_guard();
         let params = checkpoint::from_bytes(&self.bytes, encoder.device)?;
-        let tap = params.iter().find_map(|(name, mean)| Some((block_of(name)?, mean)));
-        let (block, mean) = tap.ok_or_else(|| TensorError::MissingParam("tap.<block>.mean".to_owned()))?;
-        let width = encoder.width() as i64;
-        let pooling = Pooling { block, mean: mean.shallow_clone(), project: params.get(PROJECTION)?.shallow_clone() };
-        if mean.size() != [width] || pooling.project.size() != [width, 2 * width] {
-            let given = pooling.project.size();
-            return Err(TensorError::Shape { what: "a tuning's projection", expected: "[D, 2 D]", given });
-        }
+        let pooling = Pooling::among(&params, encoder.width() as i64)?;
         let params = encoder.params.overlaid(&merged(&encoder.params, &params)?);
-        Ok(Encoder {
-            config: encoder.config.clone(),
-            params,
-            device: encoder.device,
-            pooling: Some(pooling),
-            packed: None,
-        })
+        Ok(Encoder { config: encoder.config.clone(), params, device: encoder.device, pooling, packed: None })
     }
 }
 
@@ -138,6 +130,19 @@ pub(super) struct Pooling {
 impl Pooling {
     pub(super) fn new(block: usize, mean: Tensor, project: Tensor) -> Self {
         Self { block, mean, project }
+    }
+
+    /// The one in a file, if it has one.
+    fn among(params: &Params, width: i64) -> Result<Option<Self>> {
+        let Some((block, mean)) = params.iter().find_map(|(name, mean)| Some((block_of(name)?, mean))) else {
+            return Ok(None);
+        };
+        let project = params.get(PROJECTION)?;
+        if mean.size() != [width] || project.size() != [width, 2 * width] {
+            let given = project.size();
+            return Err(TensorError::Shape { what: "a tuning's projection", expected: "[D, 2 D]", given });
+        }
+        Ok(Some(Self::new(block, mean.shallow_clone(), project.shallow_clone())))
     }
 
     /// The block that is tapped.

@@ -7,11 +7,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use super::{Encoder, Pack, Tokenizer, Tokens};
+use super::{BertConfig, Encoder, Pack, Tokenizer, Tokens, Upper};
 use crate::domain::Sentence;
-use crate::nn::{Result, TensorError, bridge};
+use crate::nn::{Params, Result, TensorError, bridge};
 
 /// What an encoder says of a sentence's words, `[L, E]`, row-major: 16-bit floats as they lie in memory.
 pub type Reading = Arc<[u16]>;
@@ -91,19 +91,91 @@ impl Encoder {
 
     /// The mean over the blocks' outputs but the first's, for each piece: `[N, E]`.
     fn mean_state(&self, pack: &Pack<'_>) -> Result<Tensor> {
-        let (mut sum, mut blocks) = (None::<Tensor>, 0.0);
-        let _last = self.each_state(pack, |block, state| {
-            if block > 0 || self.config.num_hidden_layers == 1 {
-                sum = Some(match sum.take() {
-                    Some(sum) => sum.f_add(state)?,
-                    None => state.shallow_clone(),
-                });
-                blocks += 1.0;
+        let mut heard = Heard::nothing(&self.config);
+        let _last = self.each_state(pack, |block, state| heard.hear(block, state))?;
+        Ok(heard.sum()?.f_div_scalar(heard.of)?)
+    }
+}
+
+/// A sum over the blocks that are heard.
+struct Heard {
+    sum: Option<Tensor>,
+    first: usize,
+    /// How many blocks are heard in all.
+    of: f64,
+}
+
+impl Heard {
+    fn nothing(config: &BertConfig) -> Self {
+        let first = usize::from(config.num_hidden_layers > 1);
+        Self { sum: None, first, of: (config.num_hidden_layers - first) as f64 }
+    }
+
+    fn hear(&mut self, block: usize, state: &Tensor) -> Result<()> {
+        if block >= self.first {
+            self.sum = Some(match self.sum.take() {
+                Some(sum) => sum.f_add(state)?,
+                None => state.shallow_clone(),
+            });
+        }
+        Ok(())
+    }
+
+    fn sum(&self) -> Result<&Tensor> {
+        self.sum.as_ref().ok_or_else(|| TensorError::Format("an encoder without blocks".to_owned()))
+    }
+}
+
+/// A sentence as the blocks see it that do not change, window by window: 16-bit floats.
+pub struct Seen(Vec<SeenWindow>);
+
+struct SeenWindow {
+    /// Each word's share in each piece, `[words, L]`.
+    shares: Tensor,
+    /// The last of these blocks' output, `[1, L, E]`.
+    states: Tensor,
+    /// The sum of those outputs that are heard, `[1, L, E]`; none if the first alone does not change.
+    sum: Option<Tensor>,
+}
+
+impl Upper {
+    /// What stays the same of a sentence, whatever the changes.
+    pub fn see(&self, sentence: &[Window]) -> Result<Seen> {
+        let half = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_to_kind(Kind::Half)?) };
+        let see = |window: &Window| {
+            let mut heard = Heard::nothing(&self.encoder.config);
+            let states = self.lower(&window.tokens, |block, state| heard.hear(block, state))?;
+            let sum = heard.sum.as_ref().map(half).transpose()?;
+            Ok(SeenWindow { shares: window.shares(self.encoder.device)?, states: half(&states)?, sum })
+        };
+        Ok(Seen(sentence.iter().map(see).collect::<Result<_>>()?))
+    }
+
+    /// What the encoder with `changes` says of the words of each sentence, `[B, L, E]`, and nothing beyond a sentence's end.
+    /// Gradients go through to the changes.
+    pub fn read(&self, sentences: &[&Seen], changes: &Params) -> Result<Tensor> {
+        let windows: Vec<&SeenWindow> = sentences.iter().flat_map(|sentence| &sentence.0).collect();
+        let float = |tensor: &Tensor| tensor.f_to_kind(Kind::Float);
+        let states = windows.iter().map(|window| float(&window.states)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let of = Heard::nothing(&self.encoder.config).of;
+        let mut rows: Vec<Option<Tensor>> = windows.iter().map(|_| None).collect();
+        self.pass(&states, changes, |places, _, sums| {
+            for (row, &place) in places.iter().enumerate() {
+                let SeenWindow { shares, sum, .. } = windows[place];
+                let mut all = sums.f_select(0, row as i64)?;
+                if let Some(sum) = sum {
+                    all = all.f_add(&float(sum)?.f_squeeze_dim(0)?)?;
+                }
+                rows[place] = Some(shares.f_matmul(&all.f_div_scalar(of)?)?);
             }
             Ok(())
         })?;
-        let none = || TensorError::Format("an encoder without blocks".to_owned());
-        Ok(sum.ok_or_else(none)?.f_div_scalar(blocks)?)
+        let mut rows = rows.into_iter().flatten();
+        let words = |sentence: &&Seen| -> Result<Tensor> {
+            Ok(Tensor::f_cat(&rows.by_ref().take(sentence.0.len()).collect::<Vec<_>>(), 0)?)
+        };
+        let sentences = sentences.iter().map(words).collect::<Result<Vec<_>>>()?;
+        Ok(Tensor::f_pad_sequence(&sentences, true, 0.0, "right")?)
     }
 }
 

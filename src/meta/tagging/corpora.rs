@@ -36,7 +36,7 @@ pub struct Part {
     pub set: Vec<Tagged>,
     /// A tag for each word, numbered by the corpus' labels.
     pub tags: Vec<Vec<u32>>,
-    /// One a sentence.
+    /// What the encoder says of each sentence; empty where it is tuned on them, and says something else at each step.
     pub readings: Vec<Reading>,
 }
 
@@ -56,6 +56,8 @@ pub struct Corpus {
 pub struct Corpora {
     /// What one input is.
     pub input: InputSchema,
+    /// What reads them.
+    pub loaded: Loaded,
     /// In the order of the training file.
     pub all: Vec<Corpus>,
     /// SHA-256 of each file, by name.
@@ -63,14 +65,16 @@ pub struct Corpora {
 }
 
 impl Corpora {
-    /// Reads files, and has the encoder read what is new in them.
+    /// Reads files and, if `read_by_encoder`, has the encoder read what is new in them.
     pub fn open(
         encoder: &str,
         max_chars: usize,
         files: &[CorpusFiles],
+        read_by_encoder: bool,
         sources: &Sources<'_>,
     ) -> Result<Self, TaskError> {
-        let loaded = encoder::load(&sources.encoders.join(encoder), Device::Cpu)?;
+        let loaded = encoder::load_tuned(&sources.encoders.join(encoder), sources.tuning, Device::Cpu)?;
+        let reader = read_by_encoder.then_some(&loaded);
         let input = InputSchema::Text { encoder: loaded.reference.clone(), width: loaded.encoder.width(), max_chars };
         let mut checksums = BTreeMap::new();
         let mut read = |paths: &[PathBuf], most: Option<usize>| -> Result<Vec<Tagged>, TaskError> {
@@ -93,21 +97,27 @@ impl Corpora {
                 return Err(TaskError::Config(format!("corpus `{name}` has no sentence with a span to learn from")));
             }
             let (train, test) =
-                (Part::new(train, &labels, &loaded, sources)?, Part::new(test, &labels, &loaded, sources)?);
+                (Part::new(train, &labels, reader, sources)?, Part::new(test, &labels, reader, sources)?);
             all.push(Corpus { name: name.clone(), labels, train, test });
         }
-        Ok(Self { input, all, checksums })
+        Ok(Self { input, loaded, all, checksums })
     }
 }
 
 impl Part {
-    fn new(set: Vec<Tagged>, labels: &[String], loaded: &Loaded, sources: &Sources<'_>) -> Result<Self, TaskError> {
+    fn new(
+        set: Vec<Tagged>,
+        labels: &[String],
+        reader: Option<&Loaded>,
+        sources: &Sources<'_>,
+    ) -> Result<Self, TaskError> {
         let wrong = |error: crate::domain::Fault| TaskError::Config(error.to_string());
         let tags =
             set.iter().map(|one| one.sentence.tags(&one.spans, labels).map_err(wrong)).collect::<Result<_, _>>()?;
         let sentences: Vec<_> = set.iter().map(|one| &one.sentence).collect();
         let cache = sources.encoders.join(".embeddings");
-        let readings = corpus::read_all(loaded, &sentences, &cache, sources.progress)?;
+        let read = |loaded| corpus::read_all(loaded, &sentences, &cache, sources.progress);
+        let readings = reader.map(read).transpose()?.unwrap_or_default();
         Ok(Self { set, tags, readings })
     }
 
@@ -155,15 +165,13 @@ impl Part {
         taken
     }
 
-    /// The sentences at these places as a support set, with their readings in its order.
+    /// The sentences at these places as a support set.
     ///
     /// # Errors
     /// [`TaskError::Config`] if there is no span among them.
-    pub fn support(&self, places: &[usize], way: usize) -> Result<(TaggedSet, Vec<Reading>), TaskError> {
+    pub fn support(&self, places: &[usize], way: usize) -> Result<TaggedSet, TaskError> {
         let sentences = places.iter().map(|&place| self.set[place].sentence.clone()).collect();
         let tags = places.iter().map(|&place| self.tags[place].clone()).collect();
-        let set = TaggedSet::new(sentences, tags, way).map_err(|fault| TaskError::Config(fault.to_string()))?;
-        let readings = set.order().iter().map(|&given| Reading::clone(&self.readings[places[given]])).collect();
-        Ok((set, readings))
+        TaggedSet::new(sentences, tags, way).map_err(|fault| TaskError::Config(fault.to_string()))
     }
 }

@@ -180,16 +180,8 @@ impl Tagger {
         let loss = network::loss(&network::scores(&features, &weight, &bias)?, &tags, &words.mask)?;
         let grads = grad(&loss, &leaves, Graph::Free)?;
         let (network, _) = optim::clip(&grads.filtered(|name| !name.starts_with("head.")), CLIP)?;
-        // Adam's steps do not depend on the gradient's size, so a larger one is a larger rate.
-        let before = leaves.detached()?;
-        let moved = adam.step(&before, &grads.overlaid(&network), lr)?;
-        moved.map(|name, tensor| {
-            if !name.starts_with("head.") {
-                return Ok(tensor.shallow_clone());
-            }
-            let from = before.get(name)?;
-            Ok(from.f_add(&tensor.f_sub(from)?.f_mul_scalar(HEAD_RATE)?)?)
-        })
+        let pace = |name: &str| if name.starts_with("head.") { HEAD_RATE * lr } else { lr };
+        adam.step_at(&leaves.detached()?, &grads.overlaid(&network), pace)
     }
 
     /// From the first step to the last.
@@ -210,21 +202,30 @@ impl Tagger {
         Ok(adapter)
     }
 
-    /// Sentences side by side, padded to the longest.
+    /// Sentences side by side, padded to the longest, as the encoder has read them.
     pub fn words(&self, sentences: &[(&Sentence, &Reading)]) -> Result<Words> {
-        let longest = sentences.iter().map(|(sentence, _)| sentence.len()).max().unwrap_or_default();
         let (count, width) = (sentences.len(), self.shape.width);
-        let rows = u32::try_from(self.shape.table).unwrap_or(u32::MAX);
+        let longest = sentences.iter().map(|(sentence, _)| sentence.len()).max().unwrap_or_default();
         let mut encoded = vec![0u16; count * longest * width];
+        for (place, (sentence, reading)) in sentences.iter().enumerate() {
+            if reading.len() != sentence.len() * width {
+                return Err(TensorError::Format("a reading of another sentence".to_owned()));
+            }
+            encoded[place * longest * width..][..reading.len()].copy_from_slice(reading);
+        }
+        let encoded = bridge::from_halves(&encoded, &[count as i64, longest as i64, width as i64], self.device)?;
+        self.words_as(&sentences.iter().map(|(sentence, _)| *sentence).collect::<Vec<_>>(), encoded)
+    }
+
+    /// The same, with what the encoder says of their words, `[B, L, E]`.
+    pub fn words_as(&self, sentences: &[&Sentence], encoded: Tensor) -> Result<Words> {
+        let (count, longest) = (sentences.len(), usize::try_from(encoded.size()[1]).unwrap_or_default());
+        let rows = u32::try_from(self.shape.table).unwrap_or(u32::MAX);
         let mut traits = vec![0i64; count * longest * TRAITS];
         let mut flags = vec![0f32; count * longest * FLAGS];
         let mut mask = vec![0f32; count * longest];
-        for (place, (sentence, reading)) in sentences.iter().enumerate() {
+        for (place, sentence) in sentences.iter().enumerate() {
             let (start, length) = (place * longest, sentence.len());
-            if reading.len() != length * width {
-                return Err(TensorError::Format("a reading of another sentence".to_owned()));
-            }
-            encoded[start * width..][..reading.len()].copy_from_slice(reading);
             for (index, word) in sentence.words().enumerate() {
                 traits[(start + index) * TRAITS..][..TRAITS].copy_from_slice(&lexicon::traits(word, rows));
             }
@@ -233,7 +234,7 @@ impl Tagger {
         }
         let shape = |last: usize| [count as i64, longest as i64, last as i64];
         Ok(Words {
-            encoded: bridge::from_halves(&encoded, &shape(width), self.device)?,
+            encoded,
             traits: bridge::index_tensor(&traits, &shape(TRAITS), self.device)?,
             flags: bridge::tensor(&flags, &shape(FLAGS), self.device)?,
             mask: bridge::tensor(&mask, &[count as i64, longest as i64], self.device)?,

@@ -40,7 +40,7 @@ use sha2::{Digest, Sha256};
 
 use super::Episode;
 use super::encoder::tune::TuningConfig;
-use super::encoder::{EncoderError, Tuning};
+use super::encoder::{EncoderError, Tuning, UpperConfig};
 use crate::domain::{InputSchema, Kind, hex};
 
 pub use super::tagging::corpora::CorpusFiles;
@@ -307,6 +307,9 @@ pub enum TaskConfig {
         encoder: String,
         /// Longest text that the base model takes, in characters.
         max_chars: usize,
+        /// What changes of the encoder while taggers are meta-trained; nothing without it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tuning: Option<UpperConfig>,
         /// Where the sentences are.
         corpora: Vec<CorpusFiles>,
         /// Names of the corpora that are not trained on, but adapted to and measured on.
@@ -326,6 +329,14 @@ impl TaskConfig {
     /// The field's sinusoids.
     pub const fn sinusoids() -> Self {
         Self::Sinusoid { amplitude: Waves::amplitude(), phase: Waves::phase() }
+    }
+
+    /// What changes of the encoder while taggers are meta-trained.
+    pub const fn upper(&self) -> Option<&UpperConfig> {
+        match self {
+            Self::Sentences { tuning, .. } => tuning.as_ref(),
+            _ => None,
+        }
     }
 
     /// Names of the corpora that are held out; none where there are no corpora.
