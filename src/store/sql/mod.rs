@@ -125,6 +125,7 @@ impl SqlStore {
         }
         if self.dialect.has_roles {
             dialect::postgres::check_role(db).await?;
+            dialect::postgres::check_release(db).await?;
         }
         Ok(())
     }

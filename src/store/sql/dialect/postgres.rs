@@ -167,3 +167,43 @@ pub(in crate::store::sql) async fn check_role(db: &mut AnyConnection) -> Result<
         None => Ok(()),
     }
 }
+
+/// The first release of each line whose row level security has no hole that is known: CVE-2025-8713, and what was mended
+/// before it.
+const SOUND: [i32; 5] = [130_022, 140_019, 150_014, 160_010, 170_006];
+
+/// Says so if this is an older release. Its hole is open to those who write statements of their own, which no tenant does:
+/// no reason to be away.
+pub(in crate::store::sql) async fn check_release(db: &mut AnyConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT CAST(current_setting('server_version_num') AS INT) AS version").fetch_one(db).await?;
+    let version = row.try_get("version")?;
+    if let Some(sound) = to_be_updated_to(version) {
+        let [version, sound] = [version, sound].map(|number| format!("{}.{}", number / 10_000, number % 10_000));
+        tracing::warn!("PostgreSQL {version} has holes in its row level security that {sound} mends: update it");
+    }
+    Ok(())
+}
+
+/// The release that an older one is to be brought to: of its own line, or of the oldest that is still mended.
+fn to_be_updated_to(version: i32) -> Option<i32> {
+    let line = SOUND.into_iter().find(|sound| version / 10_000 <= sound / 10_000)?;
+    (version < line).then_some(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_with_holes_are_known_by_their_numbers() {
+        for (version, sound) in [
+            (150_013, Some(150_014)),
+            (150_014, None),
+            (170_005, Some(170_006)),
+            (180_000, None),
+            (120_020, Some(130_022)),
+        ] {
+            assert_eq!(to_be_updated_to(version), sound, "{version}");
+        }
+    }
+}
