@@ -162,8 +162,8 @@ fn intervals_cover_the_truth_as_often_as_they_say_and_confidence_is_accuracy() {
     say(&format!("calibration error {plain:.4} without, {fitted:.4} with the fitted temperature"));
     say(&format!("with abstain: {precision:.4} right of {coverage:.3} answered"));
 
-    // The stated rate, by 3 points, and one for so few tasks.
-    assert!((0.91..=0.99).contains(&covered), "{covered}");
+    // The stated rate by 3 points, and one more above it: nearly all is right here.
+    assert!((0.92..=0.99).contains(&covered), "{covered}");
     assert!(agreed >= 0.92, "{agreed}");
     assert!((estimate - truth).abs() < 0.01, "{estimate} {truth}");
     assert!(fitted < 0.02 && fitted <= plain, "{fitted} {plain}");

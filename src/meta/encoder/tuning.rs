@@ -2,8 +2,8 @@
 //!
 //! * Changes of low rank to the matrices of the last blocks, `W + 2 B A` (Hu et al. 2021, arXiv:2106.09685, §4.1):
 //!   `<matrix>.down` A, `[r, I]`, and `<matrix>.up` B, `[O, r]`. They are added once, when the encoder is loaded.
-//! * Where texts have embeddings, what an early block says, beside the last one: words as they stand there, before the encoder makes up its mind about
-//!   what they mean together. `tap.<block>.mean`, `[D]`, is what it says of every text.
+//! * Where texts have embeddings, what an early block says, beside the last one: words as they stand there, before the
+//!   encoder makes up its mind about what they mean together. `tap.<block>.mean`, `[D]`, is what it says of every text.
 //! * `project.weight`, `[D, 2 D]`: the principal axes of both over the texts of meta-training, so that an embedding is no
 //!   wider than without.
 //!
