@@ -34,6 +34,21 @@ pub struct Answers {
     pub is_remembered: bool,
 }
 
+/// What there is to answer with.
+pub(super) enum Found {
+    /// An adapter.
+    Answers(Box<Answers>),
+    /// None: the task has not been adapted yet.
+    NotAdapted(Box<Task>),
+}
+
+pub(super) fn not_adapted() -> ServiceError {
+    ServiceError::Conflict {
+        code: "not_adapted",
+        detail: "this task has no adapter yet; POST its adaptations first".to_owned(),
+    }
+}
+
 impl LastKnown {
     /// What is older than `longest` is not believed any more.
     pub(super) fn new(longest: Duration) -> Self {
@@ -76,27 +91,32 @@ fn weight(known: &(Task, Adapter)) -> u32 {
 impl Service {
     /// A task and the adapter that is to answer: the version, or the active one.
     pub async fn answering(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Result<Answers> {
+        match self.found_answers(tenant, task, version).await? {
+            Found::Answers(answers) => Ok(*answers),
+            Found::NotAdapted(_) => Err(not_adapted()),
+        }
+    }
+
+    /// The same, or the task by itself if no version was asked for and there is none.
+    pub(super) async fn found_answers(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Result<Found> {
         let asked = (tenant, task, version);
         match self.store.find_answering(tenant, task, version).await.map_err(ServiceError::from) {
             Ok(Some(Answering { task, adapter: Some(adapter) })) => {
                 self.last_known.note(asked, &task, &adapter).await;
-                Ok(Answers { task, adapter, is_remembered: false })
+                Ok(Found::Answers(Box::new(Answers { task, adapter, is_remembered: false })))
             }
             Ok(found) => {
                 self.last_known.forget(asked).await;
-                Err(match (found, version) {
-                    (None, _) => ServiceError::NotFound("task"),
-                    (Some(_), Some(_)) => ServiceError::NotFound("adapter"),
-                    (Some(_), None) => ServiceError::Conflict {
-                        code: "not_adapted",
-                        detail: "this task has no adapter yet; POST its adaptations first".to_owned(),
-                    },
-                })
+                match (found, version) {
+                    (None, _) => Err(ServiceError::NotFound("task")),
+                    (Some(_), Some(_)) => Err(ServiceError::NotFound("adapter")),
+                    (Some(Answering { task, .. }), None) => Ok(Found::NotAdapted(Box::new(task))),
+                }
             }
             Err(error @ (ServiceError::Away | ServiceError::OutOfRoom | ServiceError::Store(_))) => {
                 let recalled = self.last_known.recall(asked).await;
                 metrics::counter!("imprint_answers_remembered_total").increment(u64::from(recalled.is_some()));
-                recalled.ok_or(error)
+                recalled.map(|answers| Found::Answers(Box::new(answers))).ok_or(error)
             }
             Err(error) => Err(error),
         }

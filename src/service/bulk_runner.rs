@@ -164,7 +164,7 @@ impl Service {
     ) -> Result<Vec<BulkAnswer>> {
         let Answers { task, adapter, .. } = answers;
         let base = self.base_of(task, adapter)?;
-        let predicted = loop {
+        let mut predictions = loop {
             let asked = async {
                 let query = self.query(origin, base, inputs.clone(), ("", "/input")).await?;
                 self.predict_rows(origin, task, adapter, query, style).await
@@ -177,7 +177,6 @@ impl Service {
                 asked => break asked?,
             }
         };
-        let mut predictions = predicted.predictions;
         put_replies(&mut predictions, task);
         Ok(predictions.into_iter().map(|one| BulkAnswer { answer: one.answer, reply: one.reply }).collect())
     }

@@ -6,7 +6,7 @@ use super::predictions::numbers;
 use super::prepared::Query;
 use super::ranking::judge_order;
 use super::targets::truth;
-use super::{Answer, AnswerStyle, GivenExample, OrderJudged, Predicted, Prediction, Result, Service};
+use super::{Answer, AnswerStyle, GivenExample, OrderJudged, Prediction, Result, Service};
 use crate::domain::{Evaluation, Fault, Judged, Kind, TagReport, Target, TaskId, TenantId};
 use crate::engine::Origin;
 
@@ -56,7 +56,7 @@ impl Service {
             return Ok((adapter.version, Evaluated::Tags(Box::new(report))));
         }
         let style = AnswerStyle { abstain: true, ..AnswerStyle::default() };
-        let Predicted { predictions, .. } = self.predict_rows(origin, &task, &adapter, query, style).await?;
+        let predictions = self.predict_rows(origin, &task, &adapter, query, style).await?;
         let evaluated = match task.kind {
             Kind::Ranking => Evaluated::Order(judge_order(&truths, &numbers(&predictions))),
             _ => judged(&truths, predictions, adapter.labels),

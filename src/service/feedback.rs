@@ -1,6 +1,6 @@
 //! Feedback: what would have been right, about predictions that were kept.
 
-use super::{Answer, Given, GivenExample, Page, Predicted, Result, Service, ServiceError, SupportAdded};
+use super::{Answer, Given, GivenExample, Page, Prediction, Result, Service, ServiceError, SupportAdded};
 use crate::domain::{Input, PredictionId, Span, StoredPrediction, Target, TaskId, TenantId};
 
 /// What would have been right.
@@ -59,16 +59,17 @@ impl Service {
         &self,
         tenant: TenantId,
         task: TaskId,
+        version: u32,
         query: Vec<Input>,
-        predicted: &Predicted,
+        predictions: &[Prediction],
     ) -> Result<()> {
         let now = self.clock.now();
         let kept: Vec<StoredPrediction> = query
             .into_iter()
-            .zip(&predicted.predictions)
+            .zip(predictions)
             .map(|(input, prediction)| StoredPrediction {
                 id: prediction.id,
-                version: predicted.version,
+                version,
                 input,
                 answer: match &prediction.answer {
                     Answer::Label { label, .. } => Target::Label(label.clone()),

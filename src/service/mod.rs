@@ -26,6 +26,7 @@ mod nearest;
 mod pace;
 mod predictions;
 mod prepared;
+mod prototype;
 mod ranking;
 mod relay;
 mod requests;

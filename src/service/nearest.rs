@@ -167,7 +167,7 @@ impl Service {
     }
 
     /// A task's examples and their features.
-    async fn directions_of_task(
+    pub(super) async fn directions_of_task(
         &self,
         origin: Origin,
         task: &Task,
@@ -232,7 +232,7 @@ fn nearest<T>(queries: &[Direction], all: &[Direction], count: usize, of: impl F
 }
 
 /// Rows of a query, if they are near to each other or not, whatever the task.
-fn rows_of<'a>(base: &BaseModel, query: &'a Query, pointer: &str) -> Result<&'a Rows, Invalid> {
+pub(super) fn rows_of<'a>(base: &BaseModel, query: &'a Query, pointer: &str) -> Result<&'a Rows, Invalid> {
     match query {
         Query::Rows(rows) if base.manifest.has_features() => Ok(rows),
         _ => Err(Fault::NoFeatures { base: base.manifest.name.clone() }.at(pointer)),

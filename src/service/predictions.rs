@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::answering::Answers;
+use super::answering::{Answers, Found, not_adapted};
 use super::inputs::Asked;
 use super::nearest::check_nearest;
 use super::prepared::{Prepared, Query};
+use super::prototype::check_prototype;
 use super::tasks::check_kind;
 use super::{Given, Neighbour, Result, Service, ServiceError};
 use crate::domain::{
@@ -30,6 +31,8 @@ pub struct Predict {
     pub style: AnswerStyle,
     /// Whether to keep the predictions for feedback.
     pub store: bool,
+    /// Whether the means of the examples' features may answer while there is no adapter.
+    pub prototype: bool,
     /// After this nobody waits for the answer.
     pub deadline: Option<Instant>,
 }
@@ -58,8 +61,8 @@ pub struct Compared {
 /// Answers of a task.
 #[derive(Clone, Debug)]
 pub struct Predicted {
-    /// The version that answered.
-    pub version: u32,
+    /// The version that answered; none while there is no adapter, and the means of the examples' features answered.
+    pub version: Option<u32>,
     /// The base model that it stands on.
     pub base: BaseModel,
     /// One a query input, in order.
@@ -169,7 +172,7 @@ pub(super) fn put_replies(predictions: &mut [Prediction], task: &Task) {
     }
 }
 
-fn put_nearest(predictions: &mut [Prediction], nearest: Option<Vec<Vec<Neighbour>>>) {
+pub(super) fn put_nearest(predictions: &mut [Prediction], nearest: Option<Vec<Vec<Neighbour>>>) {
     for (prediction, nearest) in predictions.iter_mut().zip(nearest.into_iter().flatten()) {
         prediction.nearest = Some(nearest);
     }
@@ -180,24 +183,30 @@ impl Service {
     #[tracing::instrument(skip_all, fields(task.id = %task))]
     pub async fn predict(&self, tenant: TenantId, task: TaskId, request: Predict) -> Result<Predicted> {
         check_style(request.style)?;
-        let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;
+        check_prototype(&request)?;
+        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        let Answers { task, adapter, is_remembered } = match self.found_answers(tenant, task, request.version).await? {
+            Found::Answers(answers) => *answers,
+            Found::NotAdapted(task) if request.prototype => {
+                return self.predict_unadapted(origin, &task, request).await;
+            }
+            Found::NotAdapted(_) => return Err(not_adapted()),
+        };
         let kept = if request.store { request.query.clone() } else { Vec::new() };
         let base = self.base_of(&task, &adapter)?;
-        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let query = self.query(origin, base, request.query, ("/query", "")).await?;
         let nearest = match request.style.nearest {
             Some(count) => Some(self.nearest_of_task(origin, &task, base, &query, count).await?),
             None => None,
         };
-        let predicted = self.predict_rows(origin, &task, &adapter, query, request.style).await?;
-        let mut predicted = Predicted { is_remembered, ..predicted };
-        put_replies(&mut predicted.predictions, &task);
-        put_nearest(&mut predicted.predictions, nearest);
+        let mut predictions = self.predict_rows(origin, &task, &adapter, query, request.style).await?;
+        put_replies(&mut predictions, &task);
+        put_nearest(&mut predictions, nearest);
         if request.store {
-            self.keep(tenant, task.id, kept, &predicted).await?;
+            self.keep(tenant, task.id, adapter.version, kept, &predictions).await?;
         }
-        self.show(tenant, &task, &predicted.predictions).await;
-        Ok(predicted)
+        self.show(tenant, &task, &predictions).await;
+        Ok(Predicted { version: Some(adapter.version), base: base.clone(), predictions, is_remembered })
     }
 
     /// The same query to several versions.
@@ -218,8 +227,10 @@ impl Service {
         let query = self.query(origin, base, query, ("/query", "")).await?;
         let mut answers = Vec::with_capacity(versions.len());
         for &version in versions {
-            let Answers { adapter, .. } = self.answering(tenant, task.id, Some(version)).await?;
-            answers.push(self.predict_rows(origin, &task, &adapter, query.clone(), style).await?);
+            let Answers { adapter, is_remembered, .. } = self.answering(tenant, task.id, Some(version)).await?;
+            let predictions = self.predict_rows(origin, &task, &adapter, query.clone(), style).await?;
+            let base = self.base_of(&task, &adapter)?.clone();
+            answers.push(Predicted { version: Some(adapter.version), base, predictions, is_remembered });
         }
         Ok(Compared { agreement: agreement(&answers), answers })
     }
@@ -232,7 +243,7 @@ impl Service {
         adapter: &Adapter,
         query: Query,
         style: AnswerStyle,
-    ) -> Result<Predicted> {
+    ) -> Result<Vec<Prediction>> {
         let base = self.base_of(task, adapter)?;
         let blob = self.load_adapter(origin.tenant, adapter).await?;
         let predictions = match query {
@@ -244,7 +255,7 @@ impl Service {
             }
         };
         self.meter(origin.tenant, Usage { predictions: predictions.len() as u64, ..Usage::default() });
-        Ok(Predicted { version: adapter.version, base: base.clone(), predictions, is_remembered: false })
+        Ok(predictions)
     }
 
     /// Adapts and predicts in one; nothing is stored.
@@ -293,7 +304,7 @@ impl Service {
         Ok(AdaptPredicted { base: base.clone(), support_hash, predictions, quality, took: started.elapsed() })
     }
 
-    fn answers(
+    pub(super) fn answers(
         &self,
         kind: Kind,
         outputs: &Outputs,

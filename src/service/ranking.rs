@@ -7,7 +7,7 @@ use super::inputs::check_count;
 use super::nearest::check_nearest;
 use super::predictions::numbers;
 use super::prepared::Query;
-use super::{AnswerStyle, Neighbour, Predicted, Result, Service, ServiceError};
+use super::{AnswerStyle, Neighbour, Result, Service, ServiceError};
 use crate::domain::{BaseModel, Fault, Input, Kind, Target, Task, TaskId, TenantId, best_first, ndcg, pairs_in_order};
 use crate::engine::Origin;
 
@@ -89,15 +89,14 @@ impl Service {
         let query = self.query(origin, base, inputs, ("/candidates", "/input")).await?;
         let Query::Rows(rows) = query else { return Err(ServiceError::Lost) };
         let (asked, style) = (Query::Rows(rows.clone()), AnswerStyle::default());
-        let Predicted { version, base, predictions, .. } =
-            self.predict_rows(origin, &task, &adapter, asked, style).await?;
+        let predictions = self.predict_rows(origin, &task, &adapter, asked, style).await?;
         let scores = numbers(&predictions);
         let mut order = best_first(&scores);
         order.truncate(request.top_n.unwrap_or(usize::MAX));
         let mut nearest = match request.nearest {
             Some(count) => {
                 let chosen = Query::Rows(rows.picked(&order));
-                self.nearest_of_task(origin, &task, &base, &chosen, count).await?.into_iter().map(Some).collect()
+                self.nearest_of_task(origin, &task, base, &chosen, count).await?.into_iter().map(Some).collect()
             }
             None => vec![None; order.len()],
         }
@@ -109,7 +108,7 @@ impl Service {
             nearest: nearest.next().flatten(),
         };
         let results = order.into_iter().map(result).collect();
-        Ok(Ranked { version, base, results, is_remembered })
+        Ok(Ranked { version: adapter.version, base: base.clone(), results, is_remembered })
     }
 }
 

@@ -7,7 +7,7 @@
 use super::answering::Answers;
 use super::inputs::check_count;
 use super::prepared::Query;
-use super::{Answer, AnswerStyle, Predicted, Prediction, Result, Service};
+use super::{Answer, AnswerStyle, Prediction, Result, Service};
 use crate::domain::{Fault, Input, Kind, TaskId, TenantId};
 use crate::engine::Origin;
 
@@ -61,7 +61,7 @@ impl Service {
             _ => None,
         };
         let style = AnswerStyle { top_k: Some(2), ..AnswerStyle::default() };
-        let Predicted { predictions, .. } = self.predict_rows(origin, &task, &adapter, query, style).await?;
+        let predictions = self.predict_rows(origin, &task, &adapter, query, style).await?;
         let cosine = |one: usize, other: usize| {
             let Some(directions) = &directions else { return 0.0 };
             let pairs = directions[one].iter().zip(directions[other].iter());

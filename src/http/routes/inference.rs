@@ -248,8 +248,14 @@ async fn inferred(
     let Answers { task: found, adapter, .. } = service.answering(tenant, task, version).await?;
     let schema = &service.base_model(&found.base_model)?.manifest.input;
     let query = query(values, &shape, schema).map_err(ServiceError::from)?;
-    let request =
-        Predict { query, version: Some(adapter.version), style: AnswerStyle::default(), store: false, deadline: None };
+    let request = Predict {
+        query,
+        version: Some(adapter.version),
+        style: AnswerStyle::default(),
+        store: false,
+        prototype: false,
+        deadline: None,
+    };
     let predicted = service.predict(tenant, task, request).await?;
     let asked = if outputs.is_empty() { all_of(found.kind) } else { outputs };
     let outputs = asked

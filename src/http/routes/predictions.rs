@@ -54,6 +54,10 @@ pub(super) struct PredictBody {
     /// Whether to keep the predictions, so that `feedback` can name them.
     #[serde(default)]
     store: bool,
+    /// While the task has no adapter: whether the means of its examples' features may answer, in place of 409
+    /// `not_adapted`. Classification alone.
+    #[serde(default)]
+    prototype: bool,
 }
 
 /// Answers of a task.
@@ -62,8 +66,11 @@ struct PredictedBody {
     /// The task.
     #[schema(value_type = String)]
     task: TaskId,
-    /// The version that answered.
-    version: u32,
+    /// Who answered: an `adapter`, or, while there is none, a `prototype` of each class.
+    #[schema(value_type = String, example = "adapter")]
+    served_by: &'static str,
+    /// The version that answered; null for prototypes.
+    version: Option<u32>,
     /// The base model that it stands on.
     base_model: BaseRef,
     /// One a query input, in order.
@@ -72,7 +79,8 @@ struct PredictedBody {
 
 impl PredictedBody {
     fn new(task: TaskId, Predicted { version, base, predictions, .. }: Predicted) -> Self {
-        Self { task, version, base_model: BaseRef::from(&base), predictions: wire::predictions(predictions) }
+        let served_by = if version.is_some() { "adapter" } else { "prototype" };
+        Self { task, served_by, version, base_model: BaseRef::from(&base), predictions: wire::predictions(predictions) }
     }
 }
 
@@ -93,9 +101,10 @@ async fn predict(
     Caller(tenant): Caller,
     Deadline(deadline): Deadline,
     ApiPath(task): ApiPath<TaskId>,
-    ApiJson(PredictBody { query, version, top_k, abstain, nearest, store }): ApiJson<PredictBody>,
+    ApiJson(PredictBody { query, version, top_k, abstain, nearest, store, prototype }): ApiJson<PredictBody>,
 ) -> Result<Answered<PredictedBody>, Problem> {
-    let request = Predict { query, version, style: AnswerStyle { top_k, abstain, nearest }, store, deadline };
+    let style = AnswerStyle { top_k, abstain, nearest };
+    let request = Predict { query, version, style, store, prototype, deadline };
     let predicted = service.predict(tenant, task, request).await?;
     Ok(Answered { is_remembered: predicted.is_remembered, body: PredictedBody::new(task, predicted) })
 }

@@ -196,3 +196,42 @@ async fn base_models_say_what_they_take() {
     assert_eq!(list["data"][0]["limits"], json!({"max_support": 20, "max_labels": 4, "max_query": 8}));
     app.get("/v1/base-models/lines").await.problem(404, "not_found");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prototypes_answer_until_there_is_an_adapter_if_they_may() {
+    let app = TestApp::start().await;
+    let predict = async |task: &str, more: Value| {
+        let mut body = json!({"query": [[5.0, 5.0], [0.1, 0.0]]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        app.post(&format!("{task}/predict"), body).await
+    };
+    let new = json!({"name": "early", "base_model": "plane", "support": points(), "answers": {"high": "Look up."}});
+    let task = app.post("/v1/tasks", new).await.header("location").to_owned();
+
+    predict(&task, json!({})).await.problem(409, "not_adapted");
+    let early = predict(&task, json!({"prototype": true, "nearest": 1})).await.ok(200);
+
+    assert_eq!((&early["served_by"], &early["version"]), (&json!("prototype"), &Value::Null));
+    let [high, low] = &early["predictions"].as_array().unwrap()[..] else { panic!("{early}") };
+    assert_eq!((&high["label"], &high["answer"], &low["label"]), (&json!("high"), &json!("Look up."), &json!("low")));
+    let shares: f64 = high["scores"].as_array().unwrap().iter().map(|score| score["score"].as_f64().unwrap()).sum();
+    assert!((shares - 1.0).abs() < 1e-9 && high["confidence"].as_f64().unwrap() > 0.5, "{high}");
+    assert_eq!(high["nearest"].as_array().unwrap().len(), 1);
+
+    // What has no meaning beside it.
+    predict(&task, json!({"prototype": true, "store": true})).await.problem(422, "invalid_values");
+    predict(&task, json!({"prototype": true, "version": 1})).await.problem(422, "invalid_values");
+    let bare =
+        app.post("/v1/tasks", json!({"name": "bare", "base_model": "plane"})).await.header("location").to_owned();
+    let none = predict(&bare, json!({"prototype": true})).await.problem(422, "invalid_values");
+    assert_eq!(none["errors"][0]["pointer"], "/prototype");
+    let line = app.post("/v1/tasks", json!({"name": "line", "base_model": "line"})).await.header("location").to_owned();
+    let body = json!({"query": [[1.0]], "prototype": true});
+    app.post(&format!("{line}/predict"), body).await.problem(422, "invalid_values");
+
+    // Once there is an adapter, it answers.
+    app.call("POST", &format!("{task}/adaptations")).header("prefer", "wait=20").send().await.ok(201);
+    let adapted = predict(&task, json!({"prototype": true})).await.ok(200);
+    assert_eq!((&adapted["served_by"], &adapted["version"]), (&json!("adapter"), &json!(1)));
+    assert_eq!(answers(&adapted), answers(&predict(&task, json!({})).await.ok(200)));
+}

@@ -124,6 +124,8 @@ class Prediction:
 class Predictions:
     predictions: list[Prediction]
     base_model: dict[str, str]
+    #: "adapter", or "prototype" while a task has none; None for `adapt_predict`.
+    served_by: str | None = None
     version: int | None = None
     support_hash: str | None = None
     quality: dict[str, Any] | None = None

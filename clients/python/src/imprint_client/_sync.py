@@ -205,9 +205,10 @@ class Imprint:
         top_k: int | None = None,
         abstain: bool | None = None,
         store: bool | None = None,
+        prototype: bool | None = None,
     ) -> Predictions:
-        """Predicts with a task's adapter."""
-        fields = {"version": version, "top_k": top_k, "abstain": abstain, "store": store}
+        """Predicts with a task's adapter; with ``prototype``, by the means of its examples while there is none."""
+        fields = {"version": version, "top_k": top_k, "abstain": abstain, "store": store, "prototype": prototype}
         return self.send(op.predict(task, query, **fields))
 
     def start_bulk_prediction(
