@@ -175,6 +175,11 @@ impl<'a> Scope<'a> {
         self.params.get(&format!("{}.{name}", self.prefix))
     }
 
+    /// `prefix.name`, where there is one.
+    pub fn find(&self, name: &str) -> Option<&'a Tensor> {
+        self.params.0.get(&format!("{}.{name}", self.prefix))
+    }
+
     /// The view one level down.
     #[must_use]
     pub fn scope(&self, name: &str) -> Self {

@@ -20,9 +20,19 @@ pub fn layer_norm(x: &Tensor, scope: &Scope<'_>, eps: f64) -> Result<Tensor> {
     Ok(x.f_layer_norm(weight.size(), Some(weight), Some(bias), eps, false)?)
 }
 
+/// How much of the product of a low-rank change's two matrices is added.
+pub const CHANGE: f64 = 2.0;
+
 /// `x Wᵀ + b` with shared parameters.
+///
+/// Where beside `weight` W, `[O, I]`, there are `weight.down` A, `[r, I]`, and `weight.up` B, `[O, r]`, W is changed by
+/// `2 B A` (Hu et al. 2021, arXiv:2106.09685, §4.1), which is never put together: a few rows cost hardly more for it, and
+/// on the way back there is no gradient of W to be had.
 pub fn dense(x: &Tensor, scope: &Scope<'_>) -> Result<Tensor> {
-    Ok(x.f_linear(scope.get("weight")?, Some(scope.get("bias")?))?)
+    let plain = x.f_linear(scope.get("weight")?, Some(scope.get("bias")?))?;
+    let (Some(down), Some(up)) = (scope.find("weight.down"), scope.find("weight.up")) else { return Ok(plain) };
+    let change = x.f_linear(down, None::<&Tensor>)?.f_linear(up, None::<&Tensor>)?;
+    Ok(plain.f_add(&change.f_mul_scalar(CHANGE)?)?)
 }
 
 /// Every token looks at every token of its text: `softmax(Q Kᵀ / √(D/H)) V` for each head (§3.2.2, before the output

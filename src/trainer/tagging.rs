@@ -67,7 +67,8 @@ impl Tuned {
         for (place, sentence) in drawn {
             if let Entry::Vacant(entry) = self.seen.entry(*place) {
                 let windows = loaded.tokenizer.windows(sentence).map_err(TrainError::Architecture)?;
-                entry.insert(self.upper.see(&windows)?);
+                let seen = self.upper.see(&[windows])?.pop();
+                entry.insert(seen.ok_or_else(|| TensorError::Format("nothing was seen of a sentence".to_owned()))?);
             }
         }
         let seen: Vec<&Seen> = drawn.iter().filter_map(|(place, _)| self.seen.get(place)).collect();

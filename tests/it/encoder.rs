@@ -60,7 +60,7 @@ fn while_it_is_tuned_an_encoder_says_what_it_says_afterwards() {
     let rng = &mut ChaCha8Rng::seed_from_u64(1);
     let nothing = upper.fresh(rng).unwrap();
     let something = nothing.map(|_, tensor| init::uniform(rng, &tensor.size(), 0.05)).unwrap();
-    let seen: Vec<_> = windows.iter().map(|windows| upper.see(windows).unwrap()).collect();
+    let seen = upper.see(&windows).unwrap();
 
     for changes in [nothing, something] {
         let meanwhile = upper.read(&seen.iter().collect::<Vec<_>>(), &changes).unwrap(); // [3, L, D]

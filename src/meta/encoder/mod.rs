@@ -188,7 +188,7 @@ impl Encoder {
         let mut rows = vec![Vec::new(); texts.len()];
         self.in_packs(&texts.iter().collect::<Vec<_>>(), |pack| {
             let mut early = None;
-            let last = self.each_state(pack, |number, state| {
+            let last = self.each_state(pack, self.config.num_hidden_layers, |number, state| {
                 if Some(number) == tap {
                     early = Some(state.shallow_clone());
                 }
@@ -230,17 +230,24 @@ impl Encoder {
         Ok(())
     }
 
-    /// The last block's output for the pieces of all texts of a pack, `[N, D]`; shows each block's output to `visit`, by the
-    /// block's number.
-    fn each_state(&self, pack: &Pack<'_>, mut visit: impl FnMut(usize, &Tensor) -> Result<()>) -> Result<Tensor> {
+    /// The last of the first `blocks` blocks' output for the pieces of all texts of a pack, `[N, D]`; shows each block's
+    /// output to `visit`, by the block's number.
+    fn each_state(
+        &self,
+        pack: &Pack<'_>,
+        blocks: usize,
+        mut visit: impl FnMut(usize, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
         let embedded = |tokens: &&Tokens| bert::embedded(&self.config, &self.params, &self.ids(tokens)?);
         let texts = pack.texts.iter().map(embedded).collect::<Result<Vec<_>>>()?; // [1, L, D] each
         match (&self.packed, &texts[..]) {
-            (Some(packed), _) => packed.forward(Tensor::f_cat(&texts, 1)?.f_squeeze_dim(0)?, pack.lengths, visit),
+            (Some(packed), _) => {
+                packed.forward(Tensor::f_cat(&texts, 1)?.f_squeeze_dim(0)?, pack.lengths, blocks, visit)
+            }
             (None, [text]) => {
-                let all = 0..self.config.num_hidden_layers;
                 let visit = |number: usize, state: &Tensor| visit(number, &state.f_squeeze_dim(0)?);
-                Ok(bert::blocks(&self.config, &self.params, text.shallow_clone(), all, visit)?.f_squeeze_dim(0)?)
+                Ok(bert::blocks(&self.config, &self.params, text.shallow_clone(), 0..blocks, visit)?
+                    .f_squeeze_dim(0)?)
             }
             (None, _) => Err(TensorError::Format("in 32-bit floats a text is encoded by itself".to_owned())),
         }

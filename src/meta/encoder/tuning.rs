@@ -19,13 +19,10 @@ use tch::{Kind, Tensor};
 
 use super::{BertConfig, Encoder, EncoderError};
 use crate::domain::hex;
-use crate::nn::{Params, Result, TensorError, checkpoint, ops};
+use crate::nn::{Params, Result, TensorError, checkpoint, ops, transformer};
 
 /// Name of the file in a bundle.
 const FILE: &str = "tuning.safetensors";
-
-/// How much of a product of the two small matrices is added.
-const SCALE: f64 = 2.0;
 
 const DOWN: &str = ".down";
 const UP: &str = ".up";
@@ -104,7 +101,7 @@ pub(super) fn merged(encoder: &Params, changes: &Params) -> Result<Params> {
     names
         .map(|(matrix, down)| {
             let [_, up] = pair(matrix);
-            let change = changes.get(&up)?.f_matmul(down)?.f_mul_scalar(SCALE)?;
+            let change = changes.get(&up)?.f_matmul(down)?.f_mul_scalar(transformer::CHANGE)?;
             let before = encoder.get(matrix)?;
             if before.size() != change.size() {
                 let given = change.size();

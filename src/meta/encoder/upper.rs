@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
-use super::tuning::{matrices, merged, pair};
+use super::tuning::{matrices, pair};
 use super::{Encoder, Tokens, bert};
 use crate::nn::{Params, Result, init};
 
@@ -74,7 +74,7 @@ impl Upper {
         mut pass: impl FnMut(&[usize], &Tensor, &Tensor) -> Result<()>,
     ) -> Result<()> {
         let (config, params) = (&self.encoder.config, &self.encoder.params);
-        let params = params.overlaid(&merged(params, changes)?);
+        let params = params.overlaid(changes);
         let mut by_length: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for (place, states) in lower.iter().enumerate() {
             by_length.entry(states.size()[1]).or_default().push(place);

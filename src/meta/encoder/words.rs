@@ -7,7 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use super::{BertConfig, Encoder, Pack, Tokenizer, Tokens, Upper};
 use crate::domain::Sentence;
@@ -92,7 +92,7 @@ impl Encoder {
     /// The mean over the blocks' outputs but the first's, for each piece: `[N, E]`.
     fn mean_state(&self, pack: &Pack<'_>) -> Result<Tensor> {
         let mut heard = Heard::nothing(&self.config);
-        let _last = self.each_state(pack, |block, state| heard.hear(block, state))?;
+        let _last = self.each_state(pack, self.config.num_hidden_layers, |block, state| heard.hear(block, state))?;
         Ok(heard.sum()?.f_div_scalar(heard.of)?)
     }
 }
@@ -126,47 +126,57 @@ impl Heard {
     }
 }
 
-/// A sentence as the blocks see it that do not change, window by window: 16-bit floats.
-pub struct Seen(Vec<SeenWindow>);
+/// A sentence as the blocks see it that do not change, window by window: a plain value, that threads may share.
+#[derive(Clone, Debug)]
+pub struct Seen(Arc<[SeenWindow]>);
 
+#[derive(Debug)]
 struct SeenWindow {
-    /// Each word's share in each piece, `[words, L]`.
-    shares: Tensor,
-    /// The last of these blocks' output, `[1, L, E]`.
-    states: Tensor,
-    /// The sum of those outputs that are heard, `[1, L, E]`; none if the first alone does not change.
-    sum: Option<Tensor>,
+    window: Window,
+    /// The last of these blocks' output, `[L, E]`: 16-bit floats as they lie in memory.
+    states: Vec<u16>,
+    /// The sum of those outputs that are heard, `[L, E]`, likewise; empty if the first alone does not change.
+    sum: Vec<u16>,
 }
 
 impl Upper {
-    /// What stays the same of a sentence, whatever the changes.
-    pub fn see(&self, sentence: &[Window]) -> Result<Seen> {
-        let half = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.f_to_kind(Kind::Half)?) };
-        let see = |window: &Window| {
+    /// What stays the same of sentences, which come in windows, whatever the changes.
+    pub fn see(&self, sentences: &[Vec<Window>]) -> Result<Vec<Seen>> {
+        let windows: Vec<&Window> = sentences.iter().flatten().collect();
+        let mut seen: Vec<Option<SeenWindow>> = windows.iter().map(|_| None).collect();
+        self.encoder.in_packs(&windows.iter().map(|window| &window.tokens).collect::<Vec<_>>(), |pack| {
             let mut heard = Heard::nothing(&self.encoder.config);
-            let states = self.lower(&window.tokens, |block, state| heard.hear(block, state))?;
-            let sum = heard.sum.as_ref().map(half).transpose()?;
-            Ok(SeenWindow { shares: window.shares(self.encoder.device)?, states: half(&states)?, sum })
-        };
-        Ok(Seen(sentence.iter().map(see).collect::<Result<_>>()?))
+            let states = self.encoder.each_state(pack, self.first(), |block, state| heard.hear(block, state))?;
+            for (place, own) in pack.stretches() {
+                let of = |all: &Tensor| bridge::halves(&all.f_narrow(0, own.start as i64, own.len() as i64)?);
+                let sum = heard.sum.as_ref().map(of).transpose()?.unwrap_or_default();
+                seen[place] = Some(SeenWindow { window: windows[place].clone(), states: of(&states)?, sum });
+            }
+            Ok(())
+        })?;
+        let mut seen = seen.into_iter().flatten();
+        Ok(sentences.iter().map(|windows| Seen(seen.by_ref().take(windows.len()).collect())).collect())
     }
 
     /// What the encoder with `changes` says of the words of each sentence, `[B, L, E]`, and nothing beyond a sentence's end.
     /// Gradients go through to the changes.
     pub fn read(&self, sentences: &[&Seen], changes: &Params) -> Result<Tensor> {
-        let windows: Vec<&SeenWindow> = sentences.iter().flat_map(|sentence| &sentence.0).collect();
-        let float = |tensor: &Tensor| tensor.f_to_kind(Kind::Float);
-        let states = windows.iter().map(|window| float(&window.states)).collect::<std::result::Result<Vec<_>, _>>()?;
+        let windows: Vec<&SeenWindow> = sentences.iter().flat_map(|sentence| &*sentence.0).collect();
+        let (device, width) = (self.encoder.device, self.encoder.width() as i64);
+        let float = |values: &[u16], seen: &SeenWindow| -> Result<Tensor> {
+            bridge::from_halves(values, &[1, seen.window.pieces() as i64, width], device)
+        };
+        let states = windows.iter().map(|seen| float(&seen.states, seen)).collect::<Result<Vec<_>>>()?;
         let of = Heard::nothing(&self.encoder.config).of;
         let mut rows: Vec<Option<Tensor>> = windows.iter().map(|_| None).collect();
         self.pass(&states, changes, |places, _, sums| {
             for (row, &place) in places.iter().enumerate() {
-                let SeenWindow { shares, sum, .. } = windows[place];
+                let seen = windows[place];
                 let mut all = sums.f_select(0, row as i64)?;
-                if let Some(sum) = sum {
-                    all = all.f_add(&float(sum)?.f_squeeze_dim(0)?)?;
+                if !seen.sum.is_empty() {
+                    all = all.f_add(&float(&seen.sum, seen)?.f_squeeze_dim(0)?)?;
                 }
-                rows[place] = Some(shares.f_matmul(&all.f_div_scalar(of)?)?);
+                rows[place] = Some(seen.window.shares(device)?.f_matmul(&all.f_div_scalar(of)?)?);
             }
             Ok(())
         })?;
