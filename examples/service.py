@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import sys
+import urllib.error
 import urllib.request
 
 
@@ -16,7 +18,12 @@ def connect(description):
         headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=60"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(arguments.server + path, data, headers, method=method)
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer) if answer.status != 204 else None
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return json.load(answer) if answer.status != 204 else None
+        except urllib.error.HTTPError as error:
+            sys.exit(f"{method} {path}: {json.load(error)['detail']}")
+        except urllib.error.URLError as error:
+            sys.exit(f"{arguments.server}: {error.reason}; --server names another")
 
     return call

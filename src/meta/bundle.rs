@@ -1,5 +1,6 @@
 //! Base model bundles on disk: `<name>/manifest.json` and `<name>/theta.safetensors`. Whatever does not match is refused.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -27,6 +28,9 @@ pub enum BundleError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// There is no folder of bundles.
+    #[error("there is no folder {0}; --models names the one that holds base models")]
+    NoFolder(PathBuf),
     /// The manifest is not one.
     #[error("{path}: {source}")]
     Manifest {
@@ -52,7 +56,11 @@ pub enum BundleError {
 pub fn load_all(folder: &Path, device: Device) -> Result<Vec<(BaseModel, Network)>, BundleError> {
     let file = |source| BundleError::File { path: folder.to_owned(), source };
     let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(file)? {
+    let entries = std::fs::read_dir(folder).map_err(|source| match source.kind() {
+        ErrorKind::NotFound => BundleError::NoFolder(folder.to_owned()),
+        _ => file(source),
+    })?;
+    for entry in entries {
         let path = entry.map_err(file)?.path();
         if path.join(MANIFEST).is_file() {
             paths.push(path);

@@ -3,6 +3,8 @@
 
 mod spans;
 
+use std::io::IsTerminal;
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -57,7 +59,8 @@ fn count_from_0() {
 /// reason if a setting cannot be read.
 pub fn start(config: &LogConfig) -> Result<Option<Exporting>, String> {
     let filter = EnvFilter::try_new(&config.log).map_err(|error| format!("--log `{}`: {error}", config.log))?;
-    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let is_seen = std::io::stderr().is_terminal(); // colours are for eyes, not for files
+    let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(is_seen);
     let log = match config.log_format {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => log.json().flatten_event(true).boxed(),
