@@ -172,7 +172,6 @@ The server stays up on {url}, its key is in {key_file}. What to try next:
   curl -H "Authorization: Bearer $KEY" -H "Content-Type: application/json" {url}/v1/tasks/{task}/predict \
     -d "{{\"query\": [{{\"image\": \"$(base64 -w0 examples/omniglot/query/{drawing})\"}}], \"top_k\": 3}}"
 
-
 Every operation, with examples: {url}/docs"#
     );
 }
