@@ -104,6 +104,8 @@ mod tests {
         let sure = Prototypes::of(&[(&NORTH, 0, 1.0), (&NORTH, 0, 1.0), (&EAST, 1, 1.0), (&EAST, 1, 1.0)], 2);
         let unsure = Prototypes::of(&[(&NORTH, 0, 1.0), (&EAST, 0, 1.0), (&EAST, 1, 1.0), (&NORTH, 1, 1.0)], 2);
 
-        assert!(sure.calibration().temperature < unsure.calibration().temperature);
+        let [sure, unsure] = [sure, unsure].map(|all| all.calibration().temperature);
+        // Were an example left in its own mean, the unsure ones would be even: nothing would speak against 1.
+        assert!(sure < 1.0 && unsure > 1.2, "{sure} {unsure}");
     }
 }

@@ -1,8 +1,8 @@
 //! Answers before there is an adapter, from a task's examples alone: while one is being made, a question is not turned away.
 
-use super::nearest::rows_of;
+use super::nearest::{Direction, rows_of};
 use super::predictions::{put_nearest, put_replies};
-use super::{Predict, Predicted, Result, Service};
+use super::{Predict, Predicted, Result, Service, ServiceError};
 use crate::domain::{Fault, Kind, Outputs, Prototypes, Target, Task, Usage};
 use crate::engine::Origin;
 
@@ -28,7 +28,7 @@ impl Service {
         let (support, directions) = self.directions_of_task(origin, task, base).await?;
         let labelled = || {
             support.iter().zip(&directions).filter_map(|(support, direction)| match &support.example.target {
-                Some(Target::Label(label)) => Some((label, &**direction, support.example.weight)),
+                Some(Target::Label(label)) => Some((label, direction, support.example.weight)),
                 _ => None,
             })
         };
@@ -38,14 +38,22 @@ impl Service {
             return Err(Fault::TooFewLabels { given: labels.len() }.at("/prototype").into());
         }
         let class = |label: &String| labels.iter().position(|own| own == label);
-        let examples: Vec<(&[f32], usize, f32)> =
-            labelled().filter_map(|(label, direction, weight)| Some((direction, class(label)?, weight))).collect();
-        let prototypes = Prototypes::of(&examples, labels.len());
-
-        let asked = self.directions(origin, base, rows).await?;
-        let values = asked.iter().flat_map(|direction| prototypes.scores(direction)).collect();
-        let outputs = Outputs { width: labels.len(), values };
-        let mut predictions = self.answers(task.kind, &outputs, &labels, Some(prototypes.calibration()), request.style);
+        let examples: Vec<(Direction, usize, f32)> = labelled()
+            .filter_map(|(label, direction, weight)| Some((Direction::clone(direction), class(label)?, weight)))
+            .collect();
+        let (asked, way) = (self.directions(origin, base, rows).await?, labels.len());
+        // Each example is compared with each mean: for thousands of them no work for a thread that others wait on.
+        let compare = move || {
+            let examples: Vec<_> =
+                examples.iter().map(|(direction, class, weight)| (&**direction, *class, *weight)).collect();
+            let prototypes = Prototypes::of(&examples, way);
+            let values = asked.iter().flat_map(|direction| prototypes.scores(direction)).collect();
+            (values, prototypes.calibration().clone())
+        };
+        let compared = tokio::task::spawn_blocking(compare).await;
+        let (values, calibration) = compared.map_err(|_| ServiceError::Lost)?;
+        let outputs = Outputs { width: way, values };
+        let mut predictions = self.answers(task.kind, &outputs, &labels, Some(&calibration), request.style);
         put_replies(&mut predictions, task);
         if let Some(count) = request.style.nearest {
             put_nearest(&mut predictions, Some(self.nearest_of_task(origin, task, base, &query, count).await?));
