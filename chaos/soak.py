@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Hours of mixed work: the slope of memory and of open files, each with its 95 % interval, after a time to warm up.
+"""Hours of mixed work: the slope of memory and of open files, each with its 95 % interval, after a time to warm up, in
+which the clients do not pause: so all that fills once is full before the first sample counts.
 
 `--trace FILE` keeps a line of JSON for every sample: resident memory by kind, threads, and open files by kind, so that
 what grows can be told from what only came late (a pool of connections fills when it is first needed)."""
@@ -19,7 +20,7 @@ pause = 60 * options.clients / options.rounds_per_minute if options.rounds_per_m
 postgres = lab.Postgres()
 lab.migrate(options.imprint, postgres)
 replica = lab.Replica(options.imprint, postgres.url(), workers=1).wait()
-over, errors, done = threading.Event(), collections.Counter(), [0]
+over, errors, done, started = threading.Event(), collections.Counter(), [0], time.time()
 
 
 def work(number):
@@ -34,7 +35,8 @@ def work(number):
             client.call("POST", task + "/predict", {"query": [["nonsense"]]})
             client.ok("DELETE", task)
             done[0] += 1
-            over.wait(random.expovariate(1 / pause) if pause else 0)
+            is_warm = time.time() - started > 60 * options.warm_up_minutes
+            over.wait(random.expovariate(1 / pause) if pause and is_warm else 0)
         except lab.Refused as error:
             lab.note(error)
             errors[error.kind] += 1
@@ -96,7 +98,7 @@ def seconds(process):
 threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(options.clients)]
 for thread in threads:
     thread.start()
-started, memory, files, process = time.time(), [], [], pathlib.Path(f"/proc/{replica.process.pid}")
+memory, files, process = [], [], pathlib.Path(f"/proc/{replica.process.pid}")
 with open(options.trace, "w") as trace:
     while time.time() - started < 60 * options.minutes:
         time.sleep(5)
