@@ -110,7 +110,7 @@ impl Check {
                     out::line(format!("{}, from {}", set.name, set.home));
                 }
                 last = set.name;
-                out::line(format!("  {:<42} {}", file.path, told(file, finding)));
+                out::line(format!("  {:<48} {}", file.path, told(file, finding)));
             }
         }
         let broken = found.iter().filter(|(_, _, finding)| matches!(finding, Finding::Broken(_))).count();

@@ -10,7 +10,7 @@ use std::path::Path;
 use sha2::{Digest, Sha256};
 
 use super::omniglot::INPUT;
-use super::{TaskError, idx, mat, zipped};
+use super::{TaskError, idx, mat, tables, zipped};
 use crate::domain::{Input, InputSchema, PixelLimits, Polarity, hex};
 use crate::meta::tagging::conll;
 
@@ -47,6 +47,8 @@ enum Holds {
     Photographs,
     /// A table with these columns, the labels in the last.
     Table(&'static [&'static str]),
+    /// A table of numbers with the class in this column.
+    Numbers(&'static str),
     /// Tagged sentences in CoNLL's columns.
     Sentences,
 }
@@ -139,6 +141,11 @@ impl Holds {
                 Ok(format!("{} photographs of {} classes", members.len(), classes.len()))
             }
             Self::Table(columns) => table(&idx::read(path)?, columns).map_err(fails),
+            Self::Numbers(target) => {
+                let table = tables::parse(&idx::read(path)?, target, String::new()).map_err(fails)?;
+                let rows: usize = table.counts().sum();
+                Ok(format!("{rows} rows of {} classes", table.counts().count()))
+            }
             Self::Sentences => {
                 let (sentences, _) = conll::read(path)?;
                 let labels: BTreeSet<_> = sentences.iter().flat_map(|one| &one.spans).map(|span| &span.label).collect();
@@ -178,7 +185,7 @@ fn table(bytes: &[u8], columns: &[&str]) -> Result<String, String> {
         rows += 1;
         labels.insert(record.map_err(|error| error.to_string())?[label].to_owned());
     }
-    Ok(format!("{rows} rows of {} classes", labels.len()))
+    Ok(format!("{rows} rows, {} of `{}`", labels.len(), &headings[label]))
 }
 
 fn all_of(found: String, whole: &str) -> Result<String, String> {
@@ -302,6 +309,43 @@ pub const KNOWN: &[Known] = &[
             KnownFile::new("ner/crossner_science_train.conll.gz", Holds::Sentences),
         ],
     },
+    Known {
+        name: "page visits",
+        home: "UCI data set 4 (Anonymous Microsoft Web Data), its attribute lines as one table and its votes as another",
+        files: &[
+            KnownFile::new("msweb/items.csv.gz", Holds::Table(&["title", "item_id"])),
+            KnownFile::new("msweb/visits.csv.gz", Holds::Table(&["item_id", "user_id"])),
+        ],
+    },
+    Known {
+        name: "tables",
+        home: "UCI data sets, each with its classes in a column `target`, as in github.com/EpistasisLab/pmlb",
+        files: &[
+            KnownFile::new("tabular/classification/balance-scale.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/contraceptive.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/dermatology.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/ecoli.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/haberman.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/heart-statlog.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/ionosphere.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/letter.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/mfeat-fourier.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/mfeat-zernike.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/movement_libras.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/mushroom.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/new-thyroid.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/nursery.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/page-blocks.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/pendigits.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/segmentation.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/splice.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/tic-tac-toe.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/vehicle.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/wdbc.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/wine-recognition.tsv.gz", Holds::Numbers("target")),
+            KnownFile::new("tabular/classification/yeast.tsv.gz", Holds::Numbers("target")),
+        ],
+    },
 ];
 
 #[cfg(test)]
@@ -354,7 +398,7 @@ mod tests {
         let table = |text: &str| found(Holds::Table(&["text", "label"]), "x", text.as_bytes());
 
         let Finding::Whole { what, .. } = table("label,text\na,one\nb,two\na,three\n") else { panic!() };
-        assert_eq!(what, "3 rows of 2 classes");
+        assert_eq!(what, "3 rows, 2 of `label`");
         assert!(broken(&table("label,text\na,one\nb\n")).contains("line: 3"));
     }
 

@@ -31,7 +31,7 @@ pub struct TableFiles {
 }
 
 /// One table: a class's rows are neighbours.
-struct Table {
+pub(super) struct Table {
     name: String,
     /// Columns but for the class.
     columns: usize,
@@ -79,7 +79,7 @@ impl Tables {
 }
 
 impl Table {
-    fn counts(&self) -> impl Iterator<Item = usize> + Clone {
+    pub(super) fn counts(&self) -> impl Iterator<Item = usize> + Clone {
         self.classes.iter().map(Vec::len)
     }
 
@@ -140,7 +140,7 @@ impl TaskDistribution for Tables {
 const LARGEST: f64 = 1e30;
 
 /// A table from its file; a reason, with its line, if it is none.
-fn parse(bytes: &[u8], target: &str, name: String) -> Result<Table, String> {
+pub(super) fn parse(bytes: &[u8], target: &str, name: String) -> Result<Table, String> {
     let headings_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
     let delimiter = if bytes[..headings_end].contains(&b'\t') { b'\t' } else { b',' };
     let mut reader = csv::ReaderBuilder::new().delimiter(delimiter).from_reader(bytes);
