@@ -67,7 +67,7 @@ more = {"input": {"image": drawing("query", [name for name in queries if name.st
 query = [{"image": drawing("query", asked)}]
 infer = {"inputs": [{"name": "query", "shape": [1], "datatype": "BYTES", "data": [query[0]["image"]]}]}
 
-for operation in ["livez", "readyz", "read_docs", "list_base_models", "limits", "whoami"]:
+for operation in ["livez", "readyz", "startupz", "read_docs", "list_base_models", "limits", "whoami"]:
     do(operation)
 for operation in ["inference_server", "inference_live", "inference_ready"]:
     do(operation)

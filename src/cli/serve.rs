@@ -29,7 +29,8 @@ const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// second one exits at once.
 #[derive(clap::Args, Debug)]
 pub struct Serve {
-    /// What this process does: all of it, the API alone, or adaptations alone. A worker answers `/livez` and `/readyz`.
+    /// What this process does: all of it, the API alone, or adaptations alone. A worker answers `/livez`, `/readyz` and
+    /// `/startupz`.
     #[arg(long, env = "IMPRINT_ROLE", value_enum, default_value_t = Role::All)]
     role: Role,
     #[command(flatten)]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Origins;
+
 /// Where to listen and what to let in.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -20,6 +22,11 @@ pub struct HttpConfig {
     /// alone.
     #[arg(long, env = "IMPRINT_ADMIN_TOKEN_FILE")]
     pub admin_token_file: Option<PathBuf>,
+
+    /// Pages of which origins may call the API from a browser: some, with commas between them
+    /// (`https://app.example.com`), or `*` for any. None by default.
+    #[arg(long, env = "IMPRINT_CORS_ORIGINS", default_value_t)]
+    pub cors_origins: Origins,
 
     /// Largest request body, in bytes.
     #[arg(long, env = "IMPRINT_MAX_BODY_BYTES", default_value_t = 16 << 20)]
@@ -84,6 +91,7 @@ impl Default for HttpConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             admin_listen: None,
             admin_token_file: None,
+            cors_origins: Origins::None,
             max_body_bytes: 16 << 20,
             max_upload_bytes: 256 << 20,
             max_requests: 512,

@@ -6,6 +6,7 @@
 mod engine;
 mod http;
 mod log;
+mod origins;
 mod service;
 mod store;
 mod webhooks;
@@ -13,6 +14,7 @@ mod webhooks;
 pub use engine::{DeviceSetting, EngineConfig, PrecisionSetting};
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
+pub use origins::Origins;
 pub use service::{Auth, ServiceConfig};
 pub use store::StoreConfig;
 pub use webhooks::{Reach, WebhookConfig};

@@ -36,6 +36,16 @@ pub struct ServiceConfig {
     #[arg(long, env = "IMPRINT_MAX_STORED_PREDICTIONS", default_value_t = 10_000)]
     pub max_stored_predictions: usize,
 
+    /// What one tenant may have stored, in MiB: the inputs of its examples and of predictions that are kept, its adapters,
+    /// and its bulk predictions. Counted now and then, so that it may come to be a little more. 0 is no limit.
+    #[arg(long, env = "IMPRINT_TENANT_STORED_MIB", default_value_t = 10_240)]
+    pub tenant_stored_mib: u64,
+
+    /// Time that adaptations of one tenant may take in a day of UTC, in seconds; one more is answered 429 until the day is
+    /// over. 0 is no limit.
+    #[arg(long, env = "IMPRINT_TENANT_COMPUTE_S_PER_DAY", default_value_t = 0)]
+    pub tenant_compute_s_per_day: u64,
+
     /// Bulk predictions of one tenant that may be under way.
     #[arg(long, env = "IMPRINT_TENANT_BULKS", default_value_t = 100)]
     pub tenant_bulks: usize,
@@ -122,6 +132,8 @@ impl Default for ServiceConfig {
             tenant_queued_adaptations: 1_000,
             max_queued_adaptations: 10_000,
             max_stored_predictions: 10_000,
+            tenant_stored_mib: 10_240,
+            tenant_compute_s_per_day: 0,
             tenant_bulks: 100,
             tenant_bulk_mib: 1_024,
             bulk_hours: 72,

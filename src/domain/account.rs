@@ -45,6 +45,9 @@ pub struct Holdings {
     pub tasks: u64,
     /// Examples.
     pub support: u64,
+    /// Bytes of their inputs.
+    #[serde(default)]
+    pub support_bytes: u64,
     /// Adaptations, those that have ended included.
     pub adaptations: u64,
     /// Adapters.
@@ -53,10 +56,20 @@ pub struct Holdings {
     pub adapter_bytes: u64,
     /// Predictions that are kept for feedback.
     pub predictions: u64,
+    /// Bytes of their inputs.
+    #[serde(default)]
+    pub prediction_bytes: u64,
     /// Bulk predictions.
     pub bulks: u64,
     /// Bytes of them, inputs that wait and answers.
     pub bulk_bytes: u64,
+}
+
+impl Holdings {
+    /// Bytes of all that can be large.
+    pub fn bytes(&self) -> u64 {
+        self.support_bytes + self.adapter_bytes + self.prediction_bytes + self.bulk_bytes
+    }
 }
 
 /// One thing that somebody did.

@@ -115,8 +115,11 @@ pub struct Adaptation {
     pub id: AdaptationId,
     /// What it adapts to.
     pub task: TaskId,
-    /// How.
+    /// How; with a budget, at most so many inner steps.
     pub recipe: Recipe,
+    /// How long it may take from `created_at` to its adapter, in milliseconds: where all inner steps would take longer,
+    /// fewer are taken, and the adapter's own recipe says how many.
+    pub latency_budget_ms: Option<u32>,
     /// Whether its adapter is to answer once it is there.
     pub promote: Promotion,
     /// Where it is.

@@ -112,6 +112,18 @@ impl Input {
         }
     }
 
+    /// About how many bytes it takes as JSON.
+    pub fn bytes(&self) -> usize {
+        const NUMBER: usize = 10;
+        match self {
+            Self::Vector(values) | Self::Raw { values, .. } => values.len() * NUMBER,
+            Self::Encoded(bytes) => bytes.len().div_ceil(3) * 4,
+            Self::Text(text) => text.len(),
+            Self::Tokens(words) => words.iter().map(|word| word.len() + 3).sum(),
+            Self::Item(Item { text, features, .. }) => text.len() + (1 + features.len()) * NUMBER,
+        }
+    }
+
     /// The text, if there is one.
     pub fn text(&self) -> Option<&str> {
         match self {

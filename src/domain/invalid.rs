@@ -77,6 +77,17 @@ pub enum Fault {
         /// How much is allowed.
         limit: usize,
     },
+    /// A tenant has stored as much as it may.
+    #[error(
+        "you have {held_mib} MiB stored, and may have {limit_mib}; delete tasks, examples or bulk predictions that you no \
+         longer need: GET /v1/usage says what takes how much"
+    )]
+    NoRoom {
+        /// What it has.
+        held_mib: u64,
+        /// What it may have.
+        limit_mib: u64,
+    },
     /// Fewer of something than is needed.
     #[error("{what}: {given} is less than {least}")]
     TooFew {
@@ -309,6 +320,7 @@ impl Fault {
             Self::NoSpans => "no_spans",
             Self::TooFewLabels { .. } => "too_few_labels",
             Self::TooMany { .. } => "too_many",
+            Self::NoRoom { .. } => "no_room",
             Self::TooFew { .. } => "too_few",
             Self::BadName { .. } => "bad_name",
             Self::BadWord { .. } => "bad_word",

@@ -355,6 +355,24 @@ impl Engine {
         self.affordable(self.0.traits[index].accounting.cost(size))
     }
 
+    /// How many of `all` inner steps fit into `time` from now, at least one if there are any: by what adaptations of the
+    /// base model took of late, an estimate of the adapter included, behind what waits already.
+    pub fn steps_within(&self, base: &str, support: &SupportSet, all: u32, time: Duration) -> u32 {
+        let found = self.0.base_models.iter().position(|loaded| loaded.manifest.name == base);
+        let Some(index) = found else { return all };
+        let size = |steps| Size {
+            support: support.len(),
+            unlabelled: support.unlabelled().map_or(0, Rows::len),
+            outputs: support.targets().outputs(),
+            inner_steps: Some(steps),
+            folds: ESTIMATE_FOLDS,
+            ..Size::default()
+        };
+        let room = self.0.queue.adapts_within(index, time);
+        let fits = |steps: &u32| self.0.traits[index].accounting.cost(size(*steps)).multiply_adds <= room;
+        (1..=all).rev().find(fits).unwrap_or(all.min(1))
+    }
+
     fn affordable(&self, cost: Cost) -> Result<Cost, EngineError> {
         let most = self.0.most;
         if cost.is_within(most) { Ok(cost) } else { Err(EngineError::TooDear { cost, most }) }

@@ -1,11 +1,12 @@
 //! The bounded queue between the async side and the workers: predictions before adaptations before bulk work, and within
 //! a lane tenants by turns. What is taken together is `plan`'s to say.
 
+use std::collections::HashMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::EngineError;
-use super::command::{Command, Lane};
+use super::command::{Command, Lane, Work};
 use super::plan;
 use crate::domain::FairQueue;
 
@@ -40,6 +41,8 @@ struct State {
     is_closed: bool,
     /// Running mean of the multiply-adds that one worker gets through in a second.
     speed: f64,
+    /// The same of adaptations alone, by base model: small inner loops are mostly something else.
+    adapting: HashMap<usize, f64>,
 }
 
 impl State {
@@ -106,6 +109,7 @@ impl Queue {
             passed_over: 0,
             is_closed: false,
             speed: 1e10,
+            adapting: HashMap::new(),
         };
         Self { state: Mutex::new(state), arrived: Condvar::new(), bounds }
     }
@@ -174,11 +178,24 @@ impl Queue {
         self.arrived.notify_all();
     }
 
-    /// Learns how long multiply-adds took.
-    pub(super) fn served(&self, cost: u64, took: Duration) {
+    /// Learns how long a batch took.
+    pub(super) fn served(&self, batch: &[Command], took: Duration) {
         let mut state = self.lock();
-        let speed = cost as f64 / took.as_secs_f64().max(1e-6);
-        state.speed = (0.95 * state.speed + 0.05 * speed).max(1.0);
+        let cost: u64 = batch.iter().map(|command| command.cost).sum();
+        let speed = (cost as f64 / took.as_secs_f64().max(1e-6)).max(1.0);
+        state.speed = 0.95 * state.speed + 0.05 * speed;
+        if let Some(Command { work: Work::Adapt { .. }, shape, .. }) = batch.first() {
+            let known = state.adapting.entry(shape.base).or_insert(speed);
+            *known = 0.8 * *known + 0.2 * speed;
+        }
+    }
+
+    /// Multiply-adds of an adaptation of a base model that would be done within `time` if it came now.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "neither negative nor without end")]
+    pub(super) fn adapts_within(&self, base: usize, time: Duration) -> u64 {
+        let state = self.lock();
+        let left = time.saturating_sub(state.drained_in(self.bounds.workers));
+        (left.as_secs_f64() * state.adapting.get(&base).unwrap_or(&state.speed)) as u64
     }
 
     /// Takes no more commands; those that wait are still handed out.

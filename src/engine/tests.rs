@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::command::{Answer, Command, Work};
 use super::executor::Executor;
+use super::plan::Shape;
 use super::queue::Bounds;
 use super::{Adapted, Engine, EngineError, Origin, Traits};
 use crate::domain::{
@@ -416,4 +417,32 @@ async fn bulk_work_waits_for_everything_else_but_not_for_ever() {
     let log = bench.log.lock().unwrap();
     let place = log.iter().position(|batch| batch.contains(&100.0)).unwrap();
     assert!((10..30).contains(&place), "{log:?}");
+}
+
+fn computed(work: Work, cost: u64) -> Command {
+    let shape = Shape { base: 0, rows: 1, is_shared: false };
+    let (reply, _) = tokio::sync::oneshot::channel();
+    let (is_abandoned, span, queued_at) = (Arc::default(), tracing::Span::none(), Instant::now());
+    Command { origin: tenant(1), work, shape, cost, reply, is_abandoned, span, queued_at }
+}
+
+#[test]
+fn what_fits_into_a_time_is_known_from_the_adaptations_of_the_same_base_model() {
+    let bench = start(8, 1);
+    let queue = &bench.engine.0.queue;
+    let adapt = || Work::Adapt { support: support(1.0), recipe: Recipe::default(), query: None, folds: 0 };
+    // An empty queue is thought to take a millisecond.
+    let fits = |base| queue.adapts_within(base, Duration::from_millis(1_001));
+
+    let unknown = fits(0);
+    queue.served(&[computed(adapt(), 1_000)], Duration::from_secs(1));
+    queue.served(&[computed(Work::Features { rows: rows(1.0) }, 1)], Duration::from_secs(1));
+    let known = fits(0);
+    queue.served(&[computed(adapt(), 2_000)], Duration::from_secs(1));
+
+    assert!(unknown > 1_000_000, "{unknown}");
+    assert_eq!((known, fits(0)), (1_000, 1_200));
+    assert!(fits(1) > 1_000_000, "of another base model nothing is known");
+    assert_eq!(queue.adapts_within(0, Duration::ZERO), 0);
+    bench.gate.open();
 }

@@ -213,7 +213,7 @@ fn work(queue: &Queue, factory: &Factory, post: &Post) -> End {
             return End::Panicked;
         };
         metrics::histogram!("imprint_batch_seconds", "lane" => batch[0].lane().name()).record(took.as_secs_f64());
-        queue.served(batch.iter().map(|command| command.cost).sum(), took);
+        queue.served(&batch, took);
         for (command, answer) in batch.into_iter().zip(answers) {
             command.answer(answer);
         }

@@ -17,8 +17,17 @@ use crate::domain::{Scope, Usage};
 use crate::service::{Allowance, ServiceError};
 
 /// Routes that need no key.
-const PUBLIC: [&str; 8] =
-    ["/docs", "/livez", "/openapi.json", "/problems/{code}", "/readyz", "/v2", "/v2/health/live", "/v2/health/ready"];
+const PUBLIC: [&str; 9] = [
+    "/docs",
+    "/livez",
+    "/openapi.json",
+    "/problems/{code}",
+    "/readyz",
+    "/startupz",
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+];
 
 /// POSTs that change nothing.
 const ASKING: [&str; 11] = [
@@ -38,8 +47,8 @@ const ASKING: [&str; 11] = [
 /// What only a tenant's administrators see and change: who gets in, what goes out, what was done, what is erased.
 const ADMINISTERING: [&str; 6] = ["/v1/audit", "/v1/erase", "/v1/export", "/v1/keys", "/v1/receipts", "/v1/webhooks"];
 
-const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+pub(super) const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// The least scope that lets a request through; none if it needs no key.
 pub(super) fn needed(method: &Method, route: &str) -> Option<Scope> {

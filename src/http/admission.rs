@@ -43,7 +43,7 @@ impl Admission {
 /// Lets a request in if there is a place, and room for its body. Whoever asks for the server's health is always let in: a
 /// server that is busy is well.
 pub async fn admit(State(admission): State<Arc<Admission>>, request: Request, next: Next) -> Response {
-    if matches!(request.uri().path(), "/livez" | "/readyz") {
+    if matches!(request.uri().path(), "/livez" | "/readyz" | "/startupz") {
         return next.run(request).await;
     }
     let room = admission.room.try_acquire_many(admission.wanted(&request));

@@ -22,7 +22,7 @@ use crate::service::{REQUEST_LEASE, Service};
 
 /// The header's name.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
-const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+pub(super) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Longest key, in characters.
 const LONGEST_KEY: usize = 255;
 /// Longest answer that is kept, in bytes. Only predictions are longer, and have no effect to repeat.

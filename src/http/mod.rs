@@ -8,7 +8,9 @@
 mod access;
 mod admin;
 mod admission;
+mod browsers;
 mod bulk;
+mod compression;
 mod deadlines;
 mod deed;
 mod events;
@@ -70,8 +72,9 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
     let streams = Arc::new(Semaphore::new(config.max_streams));
     let state = AppState { service, config: Arc::new(config), streams };
     let bounds = Arc::clone(&state.config);
+    let browsers = browsers::let_in(&state.config.cors_origins);
     // Each layer is inside the one below it.
-    routes::router()
+    let answering = routes::router()
         .with_state(state.clone())
         .layer(from_fn_with_state(state.clone(), idempotency::once))
         .layer(from_fn_with_state(state, access::check))
@@ -80,6 +83,12 @@ pub fn app(service: Service, config: HttpConfig, ids: Arc<dyn IdSource>) -> Rout
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(admission, admission::admit))
         .layer(from_fn(problem::render))
+        .layer(compression::layer());
+    let answering = match browsers {
+        Some(browsers) => answering.layer(browsers),
+        None => answering,
+    };
+    answering
         .layer(from_fn(measure::count))
         .layer(from_fn_with_state(Arc::clone(&ids), trace::follow))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))

@@ -116,7 +116,9 @@ impl Problem {
     /// A problem that its status says all about.
     pub fn by_status(status: StatusCode) -> Self {
         let (code, detail) = match status {
-            StatusCode::NOT_FOUND => ("not_found", "there is nothing at this path; GET /openapi.json lists the paths"),
+            StatusCode::NOT_FOUND => {
+                ("not_found", "there is nothing at this path; GET /openapi.json lists the paths, and /docs shows them")
+            }
             StatusCode::METHOD_NOT_ALLOWED => ("method_not_allowed", "this path takes the methods in `Allow`"),
             StatusCode::PAYLOAD_TOO_LARGE => {
                 ("body_too_large", "the body is larger than this server takes; GET /v1/limits has the number")

@@ -16,7 +16,7 @@ use super::problem::Problem;
 use crate::domain::{IdSource, TraceContext};
 use crate::telemetry;
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+pub(super) const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Answers within a span, and says in which trace it is. What is no `traceparent` is passed over, as the specification
 /// asks.

@@ -11,7 +11,7 @@ use super::{Page, Result, Service};
 use crate::domain::{AuditEntry, AuditId, Holdings, IdSource, Tenant, TenantId, Timestamp, Usage, hex};
 
 /// Milliseconds of a day.
-const DAY_MS: i64 = 24 * 3_600 * 1_000;
+pub(super) const DAY_MS: i64 = 24 * 3_600 * 1_000;
 /// How often what was counted is stored.
 pub(super) const FLUSH: Duration = Duration::from_secs(5);
 
@@ -89,13 +89,19 @@ impl Service {
     /// Usage of the days between two moments, and what is stored now. What other processes counted in the last seconds is
     /// not in it.
     pub async fn usage(&self, tenant: TenantId, days: RangeInclusive<i64>) -> Result<(Vec<(i64, Usage)>, Holdings)> {
+        let usage = self.days(tenant, days).await?;
+        Ok((usage.into_iter().collect(), self.store.holdings(tenant).await?))
+    }
+
+    /// Usage by day.
+    pub(super) async fn days(&self, tenant: TenantId, days: RangeInclusive<i64>) -> Result<BTreeMap<i64, Usage>> {
         let besides = self.meter.besides(tenant);
         let stored = self.store.list_usage(tenant, *days.start(), *days.end()).await?;
         let mut usage: BTreeMap<i64, Usage> = stored.into_iter().collect();
         for (day, had) in besides.into_iter().filter(|(day, _)| days.contains(day)) {
             usage.entry(day).or_default().add(had);
         }
-        Ok((usage.into_iter().collect(), self.store.holdings(tenant).await?))
+        Ok(usage)
     }
 
     /// The present day, counted from 1970.

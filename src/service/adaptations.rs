@@ -6,13 +6,16 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Page, Result, Service, ServiceError};
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, Promotion, Recipe, Size,
-    Task, TaskId, TenantId, TraceContext,
+    Adaptation, AdaptationId, AdaptationStatus, Adapter, BaseModel, Fault, Invalid, Kind, LearnerConfig, Promotion,
+    Recipe, Size, Task, TaskId, TenantId, TraceContext,
 };
 use crate::store::StoreError;
 
 /// How often a waiting request looks for itself.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Said of how many inner steps to take, and of how long they may take.
+const NO_STEPS: Fault = Fault::Inapplicable { because: "this base model takes no inner steps: it adapts all at once" };
 
 /// Words of a sentence, as they are on the average: nobody has counted them yet.
 const WORDS_A_SENTENCE: usize = 25;
@@ -25,6 +28,8 @@ const QUEUE_RETRY: Duration = Duration::from_secs(5);
 pub struct NewAdaptation {
     /// How to adapt.
     pub recipe: Recipe,
+    /// How long it may take until its adapter is there, in milliseconds.
+    pub latency_budget_ms: Option<u32>,
     /// Whether its adapter is to answer; as the task's settings say by default.
     pub promote: Option<Promotion>,
     /// The trace in which it is asked for.
@@ -38,12 +43,16 @@ impl Service {
         let task = self.found_task(tenant, task).await?;
         let base = self.named_base(&task.base_model, "/base_model")?;
         self.check_recipe(base, &new.recipe, "")?;
+        check_budget(base, new.latency_budget_ms)?;
         let size = self.check_support(tenant, base, task.id, task.kind).await?;
+        self.take_room(tenant, 0).await?;
+        self.check_compute(tenant).await?;
         self.engine.afford(&base.manifest.name, Size { inner_steps: new.recipe.inner_steps, ..size })?;
         let adaptation = Adaptation {
             id: AdaptationId::fresh(&*self.ids),
             task: task.id,
             recipe: new.recipe,
+            latency_budget_ms: new.latency_budget_ms,
             promote: new.promote.unwrap_or(task.settings.auto_promote),
             status: AdaptationStatus::Queued,
             attempt: 0,
@@ -145,7 +154,7 @@ impl Service {
         let Some(steps) = recipe.inner_steps else { return Ok(()) };
         let pointer = format!("{pointer}/inner_steps");
         if base.manifest.learner.inner_steps().is_none() {
-            return Err(Fault::Inapplicable { because: "this base model adapts in closed form" }.at(pointer));
+            return Err(NO_STEPS.at(pointer));
         }
         let most = self.config.max_inner_steps;
         if steps > most {
@@ -180,5 +189,20 @@ impl Service {
             }
             _ => Ok(Size { support, outputs: given, ..Size::default() }),
         }
+    }
+}
+
+/// Whether a budget is one, and there is something to save.
+fn check_budget(base: &BaseModel, budget_ms: Option<u32>) -> Result<(), Invalid> {
+    const POINTER: &str = "/latency_budget_ms";
+    let learner = &base.manifest.learner;
+    if budget_ms.is_some() && matches!(learner, LearnerConfig::Tagger { .. }) {
+        let because = "a tagger has to know beforehand how long it learns; say how many `inner_steps` it takes";
+        return Err(Fault::Inapplicable { because }.at(POINTER));
+    }
+    match (budget_ms, learner.inner_steps()) {
+        (Some(_), None) => Err(NO_STEPS.at(POINTER)),
+        (Some(0), _) => Err(Fault::OutOfRange { given: 0, least: 1, most: u32::MAX.into() }.at(POINTER)),
+        _ => Ok(()),
     }
 }

@@ -107,6 +107,7 @@ impl Service {
         let blob = AdapterBlob::new(import.weights);
         check_imported_labels(&task, &import.labels)?;
         self.check_weights(tenant, base, &task, &blob, import.labels.len()).await?;
+        self.take_room(tenant, blob.bytes().len()).await?;
         let adapter = Adapter {
             id: AdapterId::fresh(&*self.ids),
             task: task.id,

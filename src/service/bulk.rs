@@ -84,6 +84,7 @@ impl Service {
         check_style(AnswerStyle { top_k: Some(new.top_k), ..AnswerStyle::default() })?;
         let Answers { task, adapter, .. } = self.answering(tenant, task, new.version).await?;
         let base = self.base_of(&task, &adapter)?;
+        self.take_room(tenant, 0).await?;
         let id = BulkId::fresh(&*self.ids);
         let bulk = Bulk {
             id,

@@ -95,6 +95,7 @@ impl Service {
         }
         let asked = Asked { origin: Origin::interactive(tenant), pointer: "/examples" };
         let checked = self.check_examples(base, task.kind, &task.labels, task.open_labels, given, asked).await?;
+        self.take_room_for(tenant, checked.examples.iter().map(|example| &example.input)).await?;
         let now = self.clock.now();
         let support = self.as_support(checked.examples);
         let max = base.manifest.limits.max_support;

@@ -27,6 +27,7 @@ mod pace;
 mod predictions;
 mod prepared;
 mod prototype;
+mod quotas;
 mod ranking;
 mod relay;
 mod requests;
@@ -117,6 +118,8 @@ pub struct Service {
     pace: Arc<Pace>,
     /// What tenants have had of this process.
     meter: Arc<Meter>,
+    /// Bytes that tenants have in the store.
+    held: quotas::Held,
     /// What tenants have of this process.
     allowances: Arc<Allowances>,
     /// Whether the server is told to stop.
@@ -193,6 +196,7 @@ impl Service {
             hints: Arc::default(),
             pace: Arc::default(),
             meter: Arc::new(meter),
+            held: quotas::Held::new(),
             allowances: Arc::default(),
             stopping: watch::Sender::new(false),
             is_leaving: Arc::default(),

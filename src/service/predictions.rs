@@ -193,6 +193,9 @@ impl Service {
             Found::NotAdapted(_) => return Err(not_adapted()),
         };
         let kept = if request.store { request.query.clone() } else { Vec::new() };
+        if request.store {
+            self.take_room_for(tenant, kept.iter()).await?;
+        }
         let base = self.base_of(&task, &adapter)?;
         let query = self.query(origin, base, request.query, ("/query", "")).await?;
         let nearest = match request.style.nearest {
@@ -266,6 +269,7 @@ impl Service {
         let kind = check_kind(base, request.kind)?;
         check_style(request.style)?;
         self.check_recipe(base, &request.recipe, "/recipe")?;
+        self.check_compute(tenant).await?;
         if request.support.examples.is_empty() {
             return Err(Fault::EmptySupport.at("/support").into());
         }

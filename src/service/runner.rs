@@ -12,10 +12,11 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, timeout};
 use tracing::{Instrument, Span, debug, error, info, info_span, warn};
 
+use super::prepared::Prepared;
 use super::{Result, Service, ServiceError, bulk_runner, steadily};
 use crate::domain::{
-    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, Failure, Kind, SupportId, TenantId,
-    Timestamp, Usage,
+    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, BaseModel, Failure, Kind, Recipe,
+    SupportId, TenantId, Timestamp, Usage,
 };
 use crate::engine::{EngineError, Origin};
 use crate::faults::{self, Site};
@@ -267,6 +268,7 @@ impl Service {
         if let Ok(Some(stored)) = self.store.find_adapter(claim.tenant, ended.task, ended.version).await
             && stored.id == id
         {
+            self.held.add(claim.tenant, blob.bytes().len()).await;
             self.adapters.keep(ended.task, id, blob).await;
         }
     }
@@ -302,9 +304,21 @@ impl Service {
         self.hints.changed.notify_waiters();
     }
 
+    /// The recipe with as many inner steps as what is left of the budget allows, at least one: all of them where there is
+    /// time for that, or no budget.
+    fn within_budget(&self, adaptation: &Adaptation, base: &BaseModel, set: &Prepared) -> Recipe {
+        let recipe = adaptation.recipe;
+        let (Some(budget_ms), Prepared::Rows(set)) = (adaptation.latency_budget_ms, set) else { return recipe };
+        let passed_ms = self.clock.now().millis().saturating_sub(adaptation.created_at.millis()).max(0);
+        let left = Duration::from_millis(u64::from(budget_ms).saturating_sub(passed_ms.unsigned_abs()));
+        let Some(all) = recipe.inner_steps.or(base.manifest.learner.inner_steps()) else { return recipe };
+        let steps = self.engine.steps_within(&base.manifest.name, set, all, left);
+        if steps < all { Recipe { inner_steps: Some(steps), ..recipe } } else { recipe }
+    }
+
     async fn try_adapt(&self, claim: &Claim) -> Result<Completion> {
         faults::pass(Site::Taken).await?;
-        let (task, recipe) = (&claim.task, claim.adaptation.recipe);
+        let task = &claim.task;
         let base = self.named_base(&task.base_model, "/base_model")?;
         let support = self.store.load_support(claim.tenant, task.id).await?;
         let labelled = support.iter().filter(|support| support.example.target.is_some());
@@ -320,13 +334,19 @@ impl Service {
             }
         };
         faults::pass(Site::Prepared).await?;
-        let made_from = AdapterOrigin {
+        let mut made_from = AdapterOrigin {
             base_sha256: base.sha256.clone(),
             support_hash: set.hash().to_owned(),
-            recipe,
+            recipe: claim.adaptation.recipe,
             labels: labels.clone(),
         };
-        if let Some(version) = self.store.find_adapter_from(claim.tenant, task.id, &made_from).await? {
+        let mut known = self.store.find_adapter_from(claim.tenant, task.id, &made_from).await?;
+        let recipe = self.within_budget(&claim.adaptation, base, &set);
+        if known.is_none() && recipe != made_from.recipe {
+            made_from.recipe = recipe;
+            known = self.store.find_adapter_from(claim.tenant, task.id, &made_from).await?;
+        }
+        if let Some(version) = known {
             return Ok(Completion::Known(version));
         }
         let adapt = async {

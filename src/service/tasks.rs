@@ -98,6 +98,7 @@ impl Service {
             self.check_examples(base, kind, &labels, open_labels, given, asked).await?;
         labels.extend(new_labels);
         check_answers(&new.answers, &labels)?;
+        self.take_room_for(tenant, examples.iter().map(|example| &example.input)).await?;
         let has_examples = !examples.is_empty();
         let now = self.clock.now();
         let task = Task {

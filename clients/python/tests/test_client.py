@@ -45,6 +45,8 @@ def test_a_conversation_from_examples_to_feedback() -> None:
         assert told["support"]["support_count"] == 7
         assert client.evaluate(task.id, WAVE)["mean_squared_error"] < 0.1
         assert [adapter.version for adapter in client.list_adapters(task.id)] == [1]
+        hurried = client.adapt(task.id, latency_budget_ms=1)
+        assert (hurried.latency_budget_ms, hurried.result["recipe"]["inner_steps"]) == (1, 1)
         assert len(list(client.list_support(task.id))) == 7
         client.delete_task(task.id)
         with pytest.raises(ImprintError) as missing:

@@ -58,6 +58,10 @@ struct LimitsBody {
     max_stored_predictions: usize,
     /// Bulk predictions of one tenant that may be under way.
     tenant_bulks: usize,
+    /// What one tenant may have stored, in MiB; 0 is no limit.
+    tenant_stored_mib: u64,
+    /// Time that adaptations of one tenant may take in a day of UTC, in seconds; 0 is no limit.
+    tenant_compute_s_per_day: u64,
     /// Bytes of one tenant's bulk predictions that are kept, in MiB.
     tenant_bulk_mib: u64,
     /// How long the answers of a bulk prediction are kept after its end, in hours.
@@ -105,6 +109,8 @@ async fn limits(
         idempotency_hours: limits.idempotency_hours,
         max_stored_predictions: limits.max_stored_predictions,
         tenant_bulks: limits.tenant_bulks,
+        tenant_stored_mib: limits.tenant_stored_mib,
+        tenant_compute_s_per_day: limits.tenant_compute_s_per_day,
         tenant_bulk_mib: limits.tenant_bulk_mib,
         bulk_hours: limits.bulk_hours,
         max_tasks: limits.max_tasks,

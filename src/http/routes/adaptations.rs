@@ -49,6 +49,11 @@ pub(super) struct CreateAdaptationBody {
     inner_steps: Option<u32>,
     /// Seed of whatever the inner loop draws.
     seed: u64,
+    /// How long it may take from this request to its adapter, in milliseconds, for base models that adapt by gradient
+    /// steps (taggers excepted): where all inner steps would take longer, fewer are taken, at least one, by what they took of late. The
+    /// recipe of the result says how many.
+    #[schema(minimum = 1)]
+    latency_budget_ms: Option<u32>,
     /// Whether the adapter is to answer; as the task's `settings` say by default.
     promote: Option<PromoteBody>,
 }
@@ -67,8 +72,10 @@ struct AdaptationBody {
     /// `queued`, `running`, `succeeded`, `failed` or `cancelled`.
     #[schema(value_type = String, example = "succeeded")]
     status: AdaptationStatus,
-    /// How it adapts.
+    /// How it adapts, as it was asked for.
     recipe: RecipeBody,
+    /// How long it may take from `created_at` to its adapter, in milliseconds; null is as long as it takes.
+    latency_budget_ms: Option<u32>,
     /// How often a worker took it.
     attempt: u32,
     /// Where it waits, while it does; only of a single adaptation.
@@ -111,6 +118,8 @@ struct ResultBody {
     /// The adapter's id, while it is there.
     #[schema(value_type = Option<String>)]
     adapter: Option<AdapterId>,
+    /// How it was adapted: with fewer inner steps than asked for if the budget allowed no more.
+    recipe: Option<RecipeBody>,
     /// The adapter's estimate of itself.
     quality: Option<QualityBody>,
 }
@@ -132,19 +141,23 @@ impl From<Failure> for FailureBody {
 
 impl AdaptationBody {
     fn new(adaptation: Adaptation, adapter: Option<Adapter>) -> Self {
-        let (id, quality) = adapter.map(|adapter| (adapter.id, adapter.quality)).unzip();
+        let made = adapter.map(|adapter| (adapter.id, adapter.recipe.into(), adapter.quality));
+        let (id, recipe, quality) =
+            made.map_or((None, None, None), |(id, recipe, quality)| (Some(id), Some(recipe), quality));
         Self {
             id: adaptation.id,
             object: "adaptation",
             task: adaptation.task,
             status: adaptation.status,
             recipe: adaptation.recipe.into(),
+            latency_budget_ms: adaptation.latency_budget_ms,
             attempt: adaptation.attempt,
             queue: None,
             result: adaptation.version.map(|version| ResultBody {
                 version,
                 adapter: id,
-                quality: quality.flatten().map(QualityBody::from),
+                recipe,
+                quality: quality.map(QualityBody::from),
             }),
             error: adaptation.failure.map(FailureBody::from),
             created_at: adaptation.created_at,
@@ -189,10 +202,10 @@ async fn create_adaptation(
     ApiPath(task): ApiPath<TaskId>,
     Wait(wait): Wait,
     Traced(trace): Traced,
-    ApiJson(CreateAdaptationBody { inner_steps, seed, promote }): ApiJson<CreateAdaptationBody>,
+    ApiJson(CreateAdaptationBody { inner_steps, seed, latency_budget_ms, promote }): ApiJson<CreateAdaptationBody>,
 ) -> Result<Response, Problem> {
     let recipe = RecipeBody { inner_steps, seed }.into();
-    let new = NewAdaptation { recipe, promote: promote.map(Promotion::from), trace };
+    let new = NewAdaptation { recipe, latency_budget_ms, promote: promote.map(Promotion::from), trace };
     let adaptation = service.create_adaptation(tenant, task, new).await?;
     let wait = wait.map(|wait| wait.min(Duration::from_secs(config.max_wait_s)));
     let adaptation = service.await_adaptation(tenant, adaptation.id, wait.unwrap_or_default()).await?;

@@ -9,13 +9,20 @@ use crate::http::problem::{Problem, ProblemBody};
 use crate::service::Service;
 
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz))
+    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(startupz))
 }
 
 /// Whether the process lives.
 #[utoipa::path(get, path = "/livez", tag = "server", security(()), responses((status = 200, body = String)))]
 async fn livez() -> &'static str {
     "ok\n"
+}
+
+/// Whether the start is over: the port opens once the base models are loaded, each has adapted and answered, and the
+/// database is migrated. What becomes of the server later does not change it.
+#[utoipa::path(get, path = "/startupz", tag = "server", security(()), responses((status = 200, body = String)))]
+async fn startupz() -> &'static str {
+    "started\n"
 }
 
 /// Whether requests can be served: the database answers.

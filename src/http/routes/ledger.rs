@@ -75,6 +75,8 @@ struct StoredBody {
     tasks: u64,
     /// Examples.
     support: u64,
+    /// Bytes of their inputs.
+    support_bytes: u64,
     /// Adaptations, those that have ended included.
     adaptations: u64,
     /// Adapters.
@@ -83,18 +85,31 @@ struct StoredBody {
     adapter_bytes: u64,
     /// Predictions that are kept for feedback.
     predictions: u64,
+    /// Bytes of their inputs.
+    prediction_bytes: u64,
     /// Bulk predictions.
     bulk_predictions: u64,
     /// Bytes of them: inputs that wait, and answers.
     bulk_bytes: u64,
+    /// All these bytes: what `tenant_stored_mib` of `GET /v1/limits` is about.
+    bytes: u64,
 }
 
 impl From<Holdings> for StoredBody {
     fn from(holdings: Holdings) -> Self {
-        let Holdings { tasks, support, adaptations, adapters, adapter_bytes, predictions, bulks, bulk_bytes } =
-            holdings;
-        let bulk_predictions = bulks;
-        Self { tasks, support, adaptations, adapters, adapter_bytes, predictions, bulk_predictions, bulk_bytes }
+        Self {
+            bytes: holdings.bytes(),
+            tasks: holdings.tasks,
+            support: holdings.support,
+            support_bytes: holdings.support_bytes,
+            adaptations: holdings.adaptations,
+            adapters: holdings.adapters,
+            adapter_bytes: holdings.adapter_bytes,
+            predictions: holdings.predictions,
+            prediction_bytes: holdings.prediction_bytes,
+            bulk_predictions: holdings.bulks,
+            bulk_bytes: holdings.bulk_bytes,
+        }
     }
 }
 

@@ -249,10 +249,14 @@ async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
     let row = sqlx::query(
         "SELECT (SELECT COUNT(*) FROM tasks WHERE tenant_id = $1) AS tasks, \
          (SELECT COUNT(*) FROM support WHERE tenant_id = $1) AS support, \
+         (SELECT CAST(COALESCE(SUM(OCTET_LENGTH(input)), 0) AS BIGINT) FROM support WHERE tenant_id = $1) \
+         AS support_bytes, \
          (SELECT COUNT(*) FROM adaptations WHERE tenant_id = $1) AS adaptations, \
          (SELECT COUNT(*) FROM adapters WHERE tenant_id = $1) AS adapters, \
          (SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM adapters WHERE tenant_id = $1) AS adapter_bytes, \
          (SELECT COUNT(*) FROM predictions WHERE tenant_id = $1) AS predictions, \
+         (SELECT CAST(COALESCE(SUM(OCTET_LENGTH(input)), 0) AS BIGINT) FROM predictions WHERE tenant_id = $1) \
+         AS prediction_bytes, \
          (SELECT COUNT(*) FROM bulks WHERE tenant_id = $1) AS bulks, \
          (SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM bulks WHERE tenant_id = $1) AS bulk_bytes",
     )
@@ -263,10 +267,12 @@ async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
     Ok(Holdings {
         tasks: fields.number("tasks")?,
         support: fields.number("support")?,
+        support_bytes: fields.number("support_bytes")?,
         adaptations: fields.number("adaptations")?,
         adapters: fields.number("adapters")?,
         adapter_bytes: fields.number("adapter_bytes")?,
         predictions: fields.number("predictions")?,
+        prediction_bytes: fields.number("prediction_bytes")?,
         bulks: fields.number("bulks")?,
         bulk_bytes: fields.number("bulk_bytes")?,
     })

@@ -35,7 +35,7 @@ pub(super) async fn submit(
     }
     sqlx::query(
         "INSERT INTO adaptations (tenant_id, id, task_id, recipe, promote, promotion, status, attempt, created_at, place, \
-         traceparent) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, $8, $9) ON CONFLICT DO NOTHING",
+         traceparent, latency_budget_ms) VALUES ($1, $2, $3, $4, $5, $6, 'queued', 0, $7, $8, $9, $10) ON CONFLICT DO NOTHING",
     )
     .bind(tx.tenant())
     .bind(adaptation.id.to_string())
@@ -46,6 +46,7 @@ pub(super) async fn submit(
     .bind(adaptation.created_at.millis())
     .bind(place)
     .bind(adaptation.trace.map(|trace| trace.to_string()))
+    .bind(adaptation.latency_budget_ms.map(i64::from))
     .execute(&mut *tx)
     .await?;
     faults::pass(Site::Submitted).await?;
@@ -121,6 +122,7 @@ pub(super) fn adaptation(row: &AnyRow) -> Result<Adaptation, StoreError> {
         id: fields.parse("id")?,
         task: fields.parse("task_id")?,
         recipe: fields.json("recipe")?,
+        latency_budget_ms: fields.number_if_any("latency_budget_ms")?,
         promote: promotion(&fields)?,
         status: fields.parse("status")?,
         attempt: fields.number("attempt")?,

@@ -119,8 +119,16 @@ async fn every_operation_but_the_public_ones_needs_a_key() {
     }
 
     public.sort();
-    let expected =
-        ["describe_problem", "inference_live", "inference_ready", "inference_server", "livez", "read_docs", "readyz"];
+    let expected = [
+        "describe_problem",
+        "inference_live",
+        "inference_ready",
+        "inference_server",
+        "livez",
+        "read_docs",
+        "readyz",
+        "startupz",
+    ];
     assert_eq!(public, expected);
     assert_eq!(app.stored().await, [0, 0, 0, 0]);
 }

@@ -86,6 +86,43 @@ async fn an_equal_adaptation_finds_the_adapter_that_is_there() {
     assert_eq!(app.adapt(&task).await, 2);
 }
 
+/// `pair` takes two inner steps if nothing is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_kept_by_taking_fewer_inner_steps_and_the_result_says_how_many() {
+    let app = TestApp::start().await;
+    let body = json!({"name": "places", "base_model": "pair", "support": super::samples::points()});
+    let task = app.post("/v1/tasks", body).await.header("location").to_owned();
+    let adapt = async |recipe| {
+        let call = app.call("POST", &format!("{task}/adaptations")).header("prefer", LONG);
+        call.json(&recipe).send().await.ok(201)
+    };
+
+    let hurried = adapt(json!({"latency_budget_ms": 1})).await;
+    let unhurried = adapt(json!({"latency_budget_ms": 3_600_000})).await;
+    let unbound = adapt(json!({})).await;
+    let known = adapt(json!({"latency_budget_ms": 1})).await;
+    let verified = app.post(&format!("{task}/adapters/1/verify"), json!({})).await.ok(200);
+
+    assert_eq!((&hurried["latency_budget_ms"], &hurried["recipe"]), (&json!(1), &json!({"seed": 0})));
+    assert_eq!(hurried["result"]["recipe"], json!({"inner_steps": 1, "seed": 0}));
+    assert_eq!(unhurried["result"]["recipe"], json!({"seed": 0}));
+    assert_eq!((&unbound["latency_budget_ms"], &unbound["result"]["version"]), (&json!(null), &json!(2)));
+    assert_ne!(hurried["result"]["version"], unhurried["result"]["version"]);
+    assert_eq!(known["result"]["version"], 2, "the whole of it is there already");
+    assert_eq!(verified["matches"], true, "{verified}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_budget_is_refused_where_there_is_nothing_to_save() {
+    let app = TestApp::with(Settings::idle()).await;
+    let task = app.task().await;
+
+    let refused = app.post(&format!("{task}/adaptations"), json!({"latency_budget_ms": 50})).await;
+
+    let problem = refused.problem(422, "invalid_values");
+    assert_eq!(problem["errors"][0]["pointer"], "/latency_budget_ms", "{problem}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_adaptation_leaves_nothing() {
     let app = TestApp::with(Settings::idle()).await;

@@ -149,6 +149,7 @@ impl Fixture {
         Adaptation {
             id: AdaptationId::fresh(&self.ids),
             task,
+            latency_budget_ms: Some(250),
             recipe: Recipe { inner_steps: Some(5), seed: u64::MAX },
             promote: Promotion::Always,
             status: AdaptationStatus::Queued,

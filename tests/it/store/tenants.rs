@@ -55,6 +55,12 @@ pub async fn usage_adds_up_by_day_and_tenants_have_their_own(fixture: &Fixture) 
     fixture.adapt(owner, task, "h1").await;
     let held = fixture.store.holdings(owner).await.unwrap();
     assert_eq!((held.tasks, held.adapters, held.adapter_bytes, held.support), (1, 1, 2, 0));
+    let example = fixture.labelled("cat", "d1");
+    fixture.store.add_support(owner, task, std::slice::from_ref(&example), &[], 10, fixture.now()).await.unwrap();
+    let held = fixture.store.holdings(owner).await.unwrap();
+    let input = serde_json::to_string(&example.example.input).unwrap();
+    assert_eq!((held.support, held.support_bytes), (1, input.len() as u64));
+    assert_eq!(held.bytes(), held.support_bytes + 2);
     assert_eq!(fixture.store.holdings(stranger).await.unwrap(), Holdings::default());
 }
 

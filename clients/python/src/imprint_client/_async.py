@@ -150,11 +150,12 @@ class AsyncImprint:
         *,
         inner_steps: int | None = None,
         seed: int | None = None,
+        latency_budget_ms: int | None = None,
         promote: bool | str | None = None,
         wait: int = 30,
     ) -> Adaptation:
         """Adapts a task to its examples and waits for the end. One that fails is an :class:`ImprintError`."""
-        fields = {"inner_steps": inner_steps, "seed": seed, "promote": promote}
+        fields = {"inner_steps": inner_steps, "seed": seed, "latency_budget_ms": latency_budget_ms, "promote": promote}
         adaptation = await self.send(op.create_adaptation(task, wait, **fields))
         while not adaptation.is_over:
             await asyncio.sleep(0.5)
@@ -167,10 +168,11 @@ class AsyncImprint:
         *,
         inner_steps: int | None = None,
         seed: int | None = None,
+        latency_budget_ms: int | None = None,
         promote: bool | str | None = None,
     ) -> Adaptation:
         """Puts an adaptation into the queue."""
-        fields = {"inner_steps": inner_steps, "seed": seed, "promote": promote}
+        fields = {"inner_steps": inner_steps, "seed": seed, "latency_budget_ms": latency_budget_ms, "promote": promote}
         return await self.send(op.create_adaptation(task, 0, **fields))
 
     async def get_adaptation(self, adaptation: str) -> Adaptation:

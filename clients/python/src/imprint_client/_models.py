@@ -64,6 +64,7 @@ class Adaptation:
     recipe: dict[str, Any]
     attempt: int
     created_at: str
+    latency_budget_ms: int | None = None
     result: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     queue: dict[str, Any] | None = None
