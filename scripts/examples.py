@@ -3,7 +3,7 @@
 
     IMPRINT_URL=http://127.0.0.1:8080 IMPRINT_KEY=imprint_… scripts/examples.py > openapi/examples.json
 
-The server needs the base models `omniglot` and `ranking`, and a tenant that has nothing yet. The document shows what is recorded, and
+The server needs the base models `omniglot`, `ranking` and `tagging`, and a tenant that has nothing yet. The document shows what is recorded, and
 `cargo test --test it examples` plays it again: each request as it is written there, each answer of the recorded form.
 """
 
@@ -168,6 +168,17 @@ reader = {"name": "reader 17", "base_model": "ranking", "settings": {"half_life_
 task = do("create_task", reader, 201)["id"]
 do("create_adaptation", {}, 201, {"Prefer": "wait=30"}, task=task)
 do("rank", {"candidates": shelf, "top_n": 2, "nearest": 1}, task=task)
+do("delete_task", status=204, task=task)
+
+told = [
+    {"input": "Two tickets to Lyon for Ms Berger", "spans": [
+        {"start": 15, "end": 19, "label": "city"}, {"start": 27, "end": 33, "label": "person"}]},
+    {"input": "Mr Okafor flies from Oslo", "spans": [
+        {"start": 3, "end": 9, "label": "person"}, {"start": 21, "end": 25, "label": "city"}]},
+]
+task = do("create_task", {"name": "bookings", "base_model": "tagging", "support": told}, 201)["id"]
+do("create_adaptation", {"inner_steps": 20}, 201, {"Prefer": "wait=30"}, task=task)
+do("tag", {"inputs": ["One room in Porto for Ms Lind"]}, task=task)
 do("delete_task", status=204, task=task)
 
 missing = set(PATHS) - {step["operation"] for step in steps}

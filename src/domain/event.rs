@@ -32,6 +32,15 @@ pub enum News {
         /// Of which attempt.
         attempt: u32,
     },
+    /// A worker came further; only of adaptations that take long.
+    Progress {
+        /// Inner steps that are done.
+        done: u64,
+        /// Inner steps that there are.
+        of: u64,
+        /// Of which attempt.
+        attempt: u32,
+    },
     /// It ended. Nothing comes after this.
     Done {
         /// `succeeded`, `failed` or `cancelled`.

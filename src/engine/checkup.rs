@@ -86,7 +86,7 @@ impl Engine {
             let (engine, base) = (self.clone(), base.manifest.name.clone());
             let (set, sentence) = (set.clone(), sentence.clone());
             answers.spawn(async move {
-                let blob = engine.learn_tags(origin, &base, set, recipe).await?;
+                let blob = engine.learn_tags(origin, &base, set, recipe, |_| {}).await?;
                 let found = engine.tag(origin, &base, blob.clone(), vec![sentence]).await?;
                 Ok((blob, found))
             });

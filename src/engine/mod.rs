@@ -64,7 +64,7 @@ use worker::Workers;
 pub use command::{Lane, Origin, Urgency};
 pub use device::{DeviceError, open as open_device};
 pub use precision::{PrecisionError, choose as choose_precision};
-pub use tagging::{Found, TaggedSentence};
+pub use tagging::{Found, Progress, TaggedSentence};
 pub use texts::Embedding;
 
 /// Why the engine cannot start.

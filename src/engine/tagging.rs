@@ -31,6 +31,15 @@ pub struct TaggedSentence {
     pub labels: usize,
 }
 
+/// How far an adaptation came, in inner steps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Steps that are done.
+    pub done: u64,
+    /// Steps that there are.
+    pub of: u64,
+}
+
 /// Work on words.
 pub(super) enum Tagging {
     /// What the encoder of that number says of the words of sentences.
@@ -57,7 +66,7 @@ pub(super) enum Tagging {
 pub(super) enum Tagged {
     Readings(Vec<Reading>),
     /// Where learning is, and there is more to do.
-    Going(Arc<[u8]>),
+    Going(Arc<[u8]>, Progress),
     Learned(AdapterBlob),
     Found(Vec<TaggedSentence>),
 }
@@ -151,7 +160,8 @@ impl Words {
         };
         let learning = self.tagger.advance(learning, set, readings, recipe)?;
         if !learning.is_done() {
-            return Ok(Tagged::Going(learning.to_bytes()?.into()));
+            let progress = Progress { done: learning.step, of: learning.steps };
+            return Ok(Tagged::Going(learning.to_bytes()?.into(), progress));
         }
         let tensors = self.tagger.finish(&learning)?;
         if !tensors.all_finite()? {
@@ -177,13 +187,14 @@ impl Words {
 }
 
 impl Engine {
-    /// Learns from tagged sentences.
+    /// Learns from tagged sentences, and tells after each slice how far it came.
     pub async fn learn_tags(
         &self,
         origin: Origin,
         base: &str,
         set: TaggedSet,
         recipe: Recipe,
+        tell: impl Fn(Progress) + Send,
     ) -> Result<AdapterBlob, EngineError> {
         let (support, outputs) = (set.words(), 2 * set.way() + 1);
         self.afford(base, Size { support, outputs, inner_steps: recipe.inner_steps, ..Size::default() })?;
@@ -194,7 +205,10 @@ impl Engine {
             let (set, readings, so_far) = (Arc::clone(&set), Arc::clone(&readings), before.clone());
             let work = Work::Tagging(Tagging::Learn { set, readings, recipe, before: so_far });
             match self.run(origin, base, work).await {
-                Ok(Answer { tagged: Some(Tagged::Going(bytes)), .. }) => before = Some(bytes),
+                Ok(Answer { tagged: Some(Tagged::Going(bytes, progress)), .. }) => {
+                    tell(progress);
+                    before = Some(bytes);
+                }
                 Ok(Answer { tagged: Some(Tagged::Learned(blob)), .. }) => return Ok(blob),
                 Ok(_) => return Err(EngineError::Panicked),
                 // What has been learned so far is not thrown away for want of a place in the queue.

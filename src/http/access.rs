@@ -30,7 +30,7 @@ const PUBLIC: [&str; 9] = [
 ];
 
 /// POSTs that change nothing.
-const ASKING: [&str; 11] = [
+const ASKING: [&str; 12] = [
     "/v1/adapt-predict",
     "/v1/classify",
     "/v1/tasks/{task}/adapters/{version}/verify",
@@ -40,6 +40,7 @@ const ASKING: [&str; 11] = [
     "/v1/tasks/{task}/rank",
     "/v1/tasks/{task}/search",
     "/v1/tasks/{task}/suggestions",
+    "/v1/tasks/{task}/tag",
     "/v2/models/{task}/infer",
     "/v2/models/{task}/versions/{version}/infer",
 ];

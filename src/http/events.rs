@@ -25,8 +25,8 @@ pub struct EventBody {
     id: String,
     /// `adaptation.event`
     object: &'static str,
-    /// `status`, `phase` or `done`, and what it says: `status` (and `attempt`), `phase` (and `attempt`), or `status`
-    /// with the adapter's `version` or the `error`.
+    /// `status`, `phase`, `progress` or `done`, and what it says: `status`, `phase`, or inner steps that are `done` `of` how
+    /// many, each with its `attempt`; or `status` with the adapter's `version` or the `error`.
     #[serde(flatten)]
     #[schema(value_type = Object)]
     news: News,
@@ -84,6 +84,7 @@ fn written(event: AdaptationEvent) -> Event {
     let name = match &event.news {
         News::Status { .. } => "status",
         News::Phase { .. } => "phase",
+        News::Progress { .. } => "progress",
         News::Done { .. } => "done",
     };
     let written = Event::default().id(event.number.to_string()).event(name);

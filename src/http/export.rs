@@ -14,7 +14,7 @@ use crate::domain::{
     AdaptationId, AuditId, BulkId, MessageId, MonitorId, PredictionId, SupportFilter, SupportId, TaskId, TenantId,
     Timestamp, WebhookId,
 };
-use crate::service::{Page, Result, Service};
+use crate::service::{AdapterView, Page, Result, Service};
 
 /// Rows that are read at a time.
 const A_PAGE: usize = 100;
@@ -152,7 +152,7 @@ impl Exporter {
     async fn adapters(&mut self, task: TaskId, before: Option<u32>) -> Result<()> {
         // One at a time: each brings its weights.
         let rows = self.service.list_adapters(self.tenant, task, before, 1).await?;
-        let Some(adapter) = rows.into_iter().next() else { return Ok(()) };
+        let Some(AdapterView { adapter, .. }) = rows.into_iter().next() else { return Ok(()) };
         self.parts.push(Part::Adapters(task, Some(adapter.version)));
         let weights = self.service.adapter_weights(self.tenant, task, adapter.version).await?;
         self.lines.push_back(json!({

@@ -34,6 +34,17 @@ pub struct Verified {
     pub derived_sha256: String,
 }
 
+/// A version and where it is.
+#[derive(Clone, Debug)]
+pub struct AdapterView {
+    /// The version.
+    pub adapter: Adapter,
+    /// Whether it answers where no version is named.
+    pub is_active: bool,
+    /// Whether its bytes are in this server's memory.
+    pub is_at_hand: bool,
+}
+
 impl Service {
     /// Which versions of a task answered when, oldest first.
     pub async fn list_promotions(&self, tenant: TenantId, task: TaskId) -> Result<Vec<Promoted>> {
@@ -47,9 +58,21 @@ impl Service {
         task: TaskId,
         before: Option<u32>,
         limit: usize,
-    ) -> Result<Vec<Adapter>> {
-        self.found_task(tenant, task).await?;
-        Ok(self.store.list_adapters(tenant, task, before, limit).await?)
+    ) -> Result<Vec<AdapterView>> {
+        let task = self.found_task(tenant, task).await?;
+        let adapters = self.store.list_adapters(tenant, task.id, before, limit).await?;
+        Ok(adapters.into_iter().map(|adapter| self.adapter_view(&task, adapter)).collect())
+    }
+
+    fn adapter_view(&self, task: &Task, adapter: Adapter) -> AdapterView {
+        let is_active = task.active_version == Some(adapter.version);
+        AdapterView { is_active, is_at_hand: self.adapters.holds(adapter.id), adapter }
+    }
+
+    /// One version, and where it is.
+    pub async fn view_adapter(&self, tenant: TenantId, task: TaskId, version: u32) -> Result<AdapterView> {
+        let adapter = self.find_adapter(tenant, task, version).await?;
+        Ok(self.adapter_view(&self.found_task(tenant, task).await?, adapter))
     }
 
     /// One version.
@@ -96,12 +119,12 @@ impl Service {
                 detail: "the task's examples are not those that this version was adapted to".to_owned(),
             });
         }
-        let (again, _) = self.adapt(Origin::interactive(tenant), base, &set, adapter.recipe, &labels).await?;
+        let (again, _) = self.adapt(Origin::interactive(tenant), base, &set, adapter.recipe, &labels, |_| {}).await?;
         Ok(Verified { adapter, derived_sha256: again.sha256().to_owned() })
     }
 
     /// Adds an adapter that was made elsewhere with the same base model: once, however often it is sent.
-    pub async fn import_adapter(&self, tenant: TenantId, task: TaskId, import: ImportAdapter) -> Result<Adapter> {
+    pub async fn import_adapter(&self, tenant: TenantId, task: TaskId, import: ImportAdapter) -> Result<AdapterView> {
         let task = self.found_task(tenant, task).await?;
         let base = self.named_base(&task.base_model, "/base_model")?;
         let blob = AdapterBlob::new(import.weights);
@@ -125,7 +148,8 @@ impl Service {
         };
         let promote = import.promote.unwrap_or(task.settings.auto_promote);
         let imported = self.store.import_adapter(tenant, &adapter, &blob, promote, self.clock.now()).await?;
-        imported.ok_or(ServiceError::NotFound("task"))
+        let adapter = imported.ok_or(ServiceError::NotFound("task"))?;
+        Ok(self.adapter_view(&self.found_task(tenant, task.id).await?, adapter))
     }
 
     /// Whether these are weights that the base model can answer with: it answers one row with them.

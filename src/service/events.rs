@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::{Result, Service, ServiceError};
-use crate::domain::{Adaptation, AdaptationEvent, AdaptationId, AdaptationStatus, TenantId};
+use crate::domain::{Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, News, TenantId};
 
 /// How often one who follows an adaptation looks for what no hint told of.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
@@ -19,7 +19,34 @@ pub struct QueuePlace {
     pub eta: Option<Duration>,
 }
 
+/// Where a running adaptation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Headway {
+    /// What it is at.
+    pub phase: AdaptationPhase,
+    /// Inner steps that are done, and how many there are; of one that takes long.
+    pub progress: Option<(u64, u64)>,
+}
+
 impl Service {
+    /// Where an adaptation is, if it runs.
+    pub async fn headway(&self, tenant: TenantId, adaptation: &Adaptation) -> Result<Option<Headway>> {
+        if adaptation.status != AdaptationStatus::Running {
+            return Ok(None);
+        }
+        let mut found = Headway { phase: AdaptationPhase::Load, progress: None };
+        for event in self.events(tenant, adaptation.id, 0).await? {
+            match event.news {
+                News::Status { .. } | News::Done { .. } => {
+                    found = Headway { phase: AdaptationPhase::Load, progress: None }
+                }
+                News::Phase { phase, .. } => found.phase = phase,
+                News::Progress { done, of, .. } => found.progress = Some((done, of)),
+            }
+        }
+        Ok(Some(found))
+    }
+
     /// All that happened to an adaptation after event number `after`.
     pub async fn events(&self, tenant: TenantId, id: AdaptationId, after: u32) -> Result<Vec<AdaptationEvent>> {
         let events = self.store.list_events(tenant, id).await?.ok_or(ServiceError::NotFound("adaptation"))?;

@@ -295,7 +295,7 @@ impl Service {
                 (self.answers(kind, &outputs, &labels, calibration, request.style), quality)
             }
             (support, Query::Sentences(sentences)) => {
-                let (blob, quality) = self.adapt(origin, base, &support, request.recipe, &labels).await?;
+                let (blob, quality) = self.adapt(origin, base, &support, request.recipe, &labels, |_| {}).await?;
                 (self.tag(origin, base, blob, &labels, sentences).await?, quality)
             }
             // A base model takes either, in its support and in its queries.

@@ -8,7 +8,7 @@ use crate::domain::{
     AdapterBlob, BaseModel, Fault, Input, Invalid, Kind, Quality, Recipe, Rows, Sentence, Support, SupportSet,
     TaggedSet, Target, Task,
 };
-use crate::engine::{Adapted, EngineError, Lane, Origin};
+use crate::engine::{Adapted, EngineError, Lane, Origin, Progress};
 
 /// A support set.
 #[derive(Clone, Debug)]
@@ -79,7 +79,7 @@ impl Service {
         Ok((Prepared::Rows(self.with_names(origin, base, support, &labels).await?), labels))
     }
 
-    /// Runs the inner loop, and what it says of itself.
+    /// Runs the inner loop, and what it says of itself. One that takes long tells how far it came.
     pub(super) async fn adapt(
         &self,
         origin: Origin,
@@ -87,6 +87,7 @@ impl Service {
         set: &Prepared,
         recipe: Recipe,
         labels: &[String],
+        tell: impl Fn(Progress) + Send,
     ) -> Result<(AdapterBlob, Option<Quality>), EngineError> {
         let name = &base.manifest.name;
         match set {
@@ -95,7 +96,9 @@ impl Service {
                 let judge = |held_out| Quality::of(&held_out, set.targets(), labels, set.order());
                 Ok((blob, held_out.and_then(judge)))
             }
-            Prepared::Sentences(set) => Ok((self.engine.learn_tags(origin, name, set.clone(), recipe).await?, None)),
+            Prepared::Sentences(set) => {
+                Ok((self.engine.learn_tags(origin, name, set.clone(), recipe, tell).await?, None))
+            }
         }
     }
 

@@ -81,7 +81,7 @@ impl Service {
     pub async fn rank(&self, tenant: TenantId, task: TaskId, request: Rank) -> Result<Ranked> {
         check_request(&request)?;
         let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;
-        check_kind(&task)?;
+        check_is(&task, Kind::Ranking)?;
         let base = self.base_of(&task, &adapter)?;
         let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
         let (ids, inputs): (Vec<_>, Vec<_>) =
@@ -123,11 +123,13 @@ fn check_request(request: &Rank) -> Result<()> {
     request.nearest.map_or(Ok(()), |count| Ok(check_nearest(count, "/nearest")?))
 }
 
-fn check_kind(task: &Task) -> Result<()> {
-    if task.kind == Kind::Ranking {
+/// Whether a task is of the kind that is asked for.
+pub(super) fn check_is(task: &Task, kind: Kind) -> Result<()> {
+    if task.kind == kind {
         return Ok(());
     }
-    let detail = format!("this is a {} task: POST its predict, or make a task of kind `ranking`", task.kind.name());
+    let (own, kind) = (task.kind.name(), kind.name());
+    let detail = format!("this is a {own} task: POST its predict, or make a task of kind `{kind}`");
     Err(ServiceError::Conflict { code: "wrong_kind", detail })
 }
 

@@ -64,6 +64,11 @@ impl Residency {
         loaded.map(|(_, blob)| blob).map_err(|shared: Arc<ServiceError>| (*shared).clone())
     }
 
+    /// Whether the adapter's bytes are in memory. Asking does not count as use.
+    pub(super) fn holds(&self, id: AdapterId) -> bool {
+        self.0.contains_key(&id)
+    }
+
     /// Keeps bytes that are at hand, so that the first prediction finds them.
     pub(super) async fn keep(&self, task: TaskId, id: AdapterId, blob: AdapterBlob) {
         self.0.insert(id, (task, blob)).await;

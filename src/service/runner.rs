@@ -3,6 +3,7 @@
 //! The store decides who holds a job; a runner that lost its lease has nothing to say any more. A hint wakes a runner
 //! early; polling finds what no hint told of.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -15,10 +16,10 @@ use tracing::{Instrument, Span, debug, error, info, info_span, warn};
 use super::prepared::Prepared;
 use super::{Result, Service, ServiceError, bulk_runner, steadily};
 use crate::domain::{
-    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, BaseModel, Failure, Kind, Recipe,
-    SupportId, TenantId, Timestamp, Usage,
+    Adaptation, AdaptationPhase, Adapter, AdapterBlob, AdapterId, AdapterOrigin, BaseModel, Failure, Kind, News,
+    Recipe, SupportId, TenantId, Timestamp, Usage,
 };
-use crate::engine::{EngineError, Origin};
+use crate::engine::{EngineError, Origin, Progress};
 use crate::faults::{self, Site};
 use crate::store::{Claim, Completion, Hint, StoreError};
 use crate::telemetry;
@@ -38,6 +39,9 @@ const TELL_AGAIN: Duration = Duration::from_millis(500);
 /// How long it is told. A server that is asleep in the middle of a transaction holds its rows for ten seconds, after which
 /// Postgres ends it.
 const TELL_FOR: Duration = Duration::from_mins(1);
+
+/// Shortest time between two notes of how far a job is.
+const PROGRESS_PAUSE: Duration = Duration::from_secs(2);
 
 /// Shortest time between two hints to other processes: a flood of jobs is one hint.
 const HINT_PAUSE: Duration = Duration::from_millis(100);
@@ -295,13 +299,25 @@ impl Service {
         longest.saturating_mul(u32::try_from(1 + sentences / SENTENCES).unwrap_or(u32::MAX))
     }
 
-    /// Tells those who follow the job that it is in the engine. Nothing depends on it.
-    async fn note_phase(&self, claim: &Claim, phase: AdaptationPhase) {
+    /// Tells those who follow the job how far it is. Nothing depends on it.
+    async fn note_news(&self, claim: &Claim, news: News) {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
-        if let Err(error) = self.store.note_phase(claim.tenant, id, attempt, phase).await {
-            warn!(%error, "a phase could not be noted");
+        if let Err(error) = self.store.note_news(claim.tenant, id, attempt, &news).await {
+            warn!(%error, "it could not be noted how far a job is");
         }
         self.hints.changed.notify_waiters();
+    }
+
+    /// Notes what `told` says, every now and then, for ever.
+    async fn note_progress(&self, claim: &Claim, mut told: watch::Receiver<Progress>) -> Infallible {
+        loop {
+            if told.changed().await.is_err() {
+                return std::future::pending().await; // nobody tells any more
+            }
+            let Progress { done, of } = *told.borrow_and_update();
+            self.note_news(claim, News::Progress { done, of, attempt: claim.adaptation.attempt }).await;
+            sleep(PROGRESS_PAUSE).await;
+        }
     }
 
     /// The recipe with as many inner steps as what is left of the budget allows, at least one: all of them where there is
@@ -349,9 +365,13 @@ impl Service {
         if let Some(version) = known {
             return Ok(Completion::Known(version));
         }
+        let (tell, told) = watch::channel(Progress::default());
+        let tell = |progress| {
+            tell.send_replace(progress);
+        };
         let adapt = async {
             loop {
-                match self.adapt(origin, base, &set, recipe, &labels).await {
+                match self.adapt(origin, base, &set, recipe, &labels, tell).await {
                     // The job was accepted: it waits for its place, holding its lease.
                     Err(EngineError::Full { retry_after } | EngineError::TenantFull { retry_after, .. }) => {
                         sleep(retry_after.min(ENGINE_RETRY)).await;
@@ -360,7 +380,14 @@ impl Service {
                 }
             }
         };
-        let ((), result) = tokio::join!(self.note_phase(claim, AdaptationPhase::InnerLoop), adapt);
+        let adapt = async {
+            tokio::select! {
+                result = adapt => result,
+                never = self.note_progress(claim, told) => match never {},
+            }
+        };
+        let begun = News::Phase { phase: AdaptationPhase::InnerLoop, attempt: claim.adaptation.attempt };
+        let ((), result) = tokio::join!(self.note_news(claim, begun), adapt);
         let (blob, mut quality) = result?;
         faults::pass(Site::Adapted).await?;
         if let Some(quality) = &mut quality {

@@ -1,13 +1,52 @@
 //! Tags of sentences as answers, and how good they are.
 
-use super::{Answer, AnswerSpan, Prediction, Result, Service};
+use std::time::Instant;
+
+use super::answering::Answers;
+use super::ranking::check_is;
+use super::{Answer, AnswerSpan, AnswerStyle, Prediction, Result, Service};
 use crate::domain::{
-    Adapter, AdapterBlob, BaseModel, Fault, Input, PredictionId, Sentence, Span, TagCounts, TagReport, Target,
-    TenantId, tag_name,
+    Adapter, AdapterBlob, BaseModel, Fault, Input, Kind, PredictionId, Sentence, Span, TagCounts, TagReport, Target,
+    TaskId, TenantId, tag_name,
 };
 use crate::engine::{EngineError, Origin, TaggedSentence};
 
+/// Texts to find spans in.
+#[derive(Clone, Debug)]
+pub struct TagTexts {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// The adapter's version; the active one by default.
+    pub version: Option<u32>,
+    /// After this nobody waits for the answer.
+    pub deadline: Option<Instant>,
+}
+
+/// What was found in texts.
+#[derive(Clone, Debug)]
+pub struct Tagged {
+    /// Of each text, in order of place.
+    pub found: Vec<Vec<AnswerSpan>>,
+    /// Whether the store is away, and the version is the one that it named before.
+    pub is_remembered: bool,
+}
+
 impl Service {
+    /// Finds spans in texts with a task's adapter.
+    #[tracing::instrument(skip_all, fields(task.id = %task))]
+    pub async fn tag_texts(&self, tenant: TenantId, task: TaskId, request: TagTexts) -> Result<Tagged> {
+        let Answers { task, adapter, is_remembered } = self.answering(tenant, task, request.version).await?;
+        check_is(&task, Kind::Tagging)?;
+        let origin = Origin { deadline: request.deadline, ..Origin::interactive(tenant) };
+        let texts = request.texts.into_iter().map(Input::Text).collect();
+        let query = self.query(origin, self.base_of(&task, &adapter)?, texts, ("/inputs", "")).await?;
+        let predictions = self.predict_rows(origin, &task, &adapter, query, AnswerStyle::default()).await?;
+        self.show(tenant, &task, &predictions).await;
+        let spans = |answer| if let Answer::Spans { spans, .. } = answer { spans } else { Vec::new() };
+        let found = predictions.into_iter().map(|prediction| spans(prediction.answer)).collect();
+        Ok(Tagged { found, is_remembered })
+    }
+
     /// Spans of sentences; `labels` are the adapter's.
     pub(super) async fn tag(
         &self,

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 
 use super::{Page, StoreError};
 use crate::domain::{
-    Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterBlob, Failure, Task,
-    TaskId, TenantId, Timestamp, TraceContext,
+    Adaptation, AdaptationEvent, AdaptationId, AdaptationStatus, Adapter, AdapterBlob, Failure, News, Task, TaskId,
+    TenantId, Timestamp, TraceContext,
 };
 
 /// A job that this worker holds.
@@ -103,13 +103,13 @@ pub trait JobStore {
         attempt: u32,
         lease: Duration,
     ) -> Result<bool, StoreError>;
-    /// Notes that this attempt came to a phase; false if the job is no longer this attempt's.
-    async fn note_phase(
+    /// Notes how far this attempt came; false if the job is no longer this attempt's.
+    async fn note_news(
         &self,
         tenant: TenantId,
         id: AdaptationId,
         attempt: u32,
-        phase: AdaptationPhase,
+        news: &News,
     ) -> Result<bool, StoreError>;
     /// Ends this attempt of a job; the job as it is afterwards, or `None` if it is no longer this attempt's, and then
     /// nothing was written.

@@ -9,6 +9,7 @@ import cohere
 import numpy as np
 import pytest
 import tritonclient.http as triton
+from huggingface_hub import InferenceClient
 from imprint_client import Imprint
 from tritonclient.utils import InferenceServerException
 
@@ -42,6 +43,23 @@ def test_coheres_own_client_classifies_from_a_few_examples_and_more_when_there_a
     examples += [cohere.ClassifyExample(text=text, label="praise") for text in praise]
     later = client.classify(model="text", inputs=["thanks, I love it", *QUESTIONS], examples=examples, truncate="END")
     assert [one.prediction for one in later.classifications] == ["praise", "delivery", "refund"]
+
+
+def test_hugging_faces_own_client_finds_spans() -> None:
+    told = [
+        {"input": "Two tickets to Lyon for Ms Berger", "spans": [
+            {"start": 15, "end": 19, "label": "city"}, {"start": 27, "end": 33, "label": "person"}]},
+        {"input": "Mr Okafor flies from Oslo", "spans": [
+            {"start": 3, "end": 9, "label": "person"}, {"start": 21, "end": 25, "label": "city"}]},
+    ]  # fmt: skip
+    text = "Mr Okafor took two tickets to Lyon"
+    with Imprint(URL, KEY) as client:
+        task = client.create_task("bookings", "tagging", support=told).id
+        client.adapt(task)
+        found = InferenceClient(f"{URL}/v1/tasks/{task}/tag", token=KEY).token_classification(text)
+        client.delete_task(task)
+    assert {(one.entity_group, one.word) for one in found} == {("person", "Okafor"), ("city", "Lyon")}
+    assert all(text[one.start : one.end] == one.word and 0 < one.score <= 1 for one in found)
 
 
 def test_coheres_own_client_is_told_what_is_wrong() -> None:

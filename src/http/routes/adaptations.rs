@@ -15,7 +15,8 @@ use utoipa_axum::routes;
 
 use crate::config::HttpConfig;
 use crate::domain::{
-    Adaptation, AdaptationId, AdaptationStatus, Adapter, AdapterId, Failure, Promotion, TaskId, TenantId, Timestamp,
+    Adaptation, AdaptationId, AdaptationPhase, AdaptationStatus, Adapter, AdapterId, Failure, Promotion, TaskId,
+    TenantId, Timestamp,
 };
 use crate::http::AppState;
 use crate::http::events::{EventBody, Follower};
@@ -24,7 +25,7 @@ use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::trace::Traced;
 use crate::http::wire::{PromoteBody, QualityBody, RecipeBody};
-use crate::service::{NewAdaptation, QueuePlace, Service, ServiceError};
+use crate::service::{Headway, NewAdaptation, QueuePlace, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -80,6 +81,8 @@ struct AdaptationBody {
     attempt: u32,
     /// Where it waits, while it does; only of a single adaptation.
     queue: Option<QueueBody>,
+    /// Where it is, while it runs; only of a single adaptation.
+    running: Option<RunningBody>,
     /// What it left.
     result: Option<ResultBody>,
     /// Why it failed.
@@ -107,6 +110,25 @@ struct QueueBody {
 impl From<QueuePlace> for QueueBody {
     fn from(QueuePlace { ahead, eta }: QueuePlace) -> Self {
         Self { ahead, eta_ms: eta.map(|eta| u64::try_from(eta.as_millis()).unwrap_or(u64::MAX)) }
+    }
+}
+
+/// Where a running adaptation is.
+#[derive(Debug, Serialize, ToSchema)]
+struct RunningBody {
+    /// `load` while its examples are read, or `inner_loop`.
+    #[schema(value_type = String, example = "inner_loop")]
+    phase: AdaptationPhase,
+    /// Inner steps that are done; null of what is over soon.
+    done: Option<u64>,
+    /// Inner steps that there are.
+    of: Option<u64>,
+}
+
+impl From<Headway> for RunningBody {
+    fn from(Headway { phase, progress }: Headway) -> Self {
+        let (done, of) = progress.unzip();
+        Self { phase, done, of }
     }
 }
 
@@ -153,6 +175,7 @@ impl AdaptationBody {
             latency_budget_ms: adaptation.latency_budget_ms,
             attempt: adaptation.attempt,
             queue: None,
+            running: None,
             result: adaptation.version.map(|version| ResultBody {
                 version,
                 adapter: id,
@@ -178,7 +201,8 @@ impl AdaptationBody {
 async fn body(service: &Service, tenant: TenantId, adaptation: Adaptation) -> Result<AdaptationBody, Problem> {
     let adapter = service.adapter_of(tenant, &adaptation).await?;
     let queue = service.queue_place(tenant, &adaptation).await?.map(QueueBody::from);
-    Ok(AdaptationBody { queue, ..AdaptationBody::new(adaptation, adapter) })
+    let running = service.headway(tenant, &adaptation).await?.map(RunningBody::from);
+    Ok(AdaptationBody { queue, running, ..AdaptationBody::new(adaptation, adapter) })
 }
 
 /// Adapts a task to its support set: 201 with the result if it is there within `Prefer: wait`, else 202.

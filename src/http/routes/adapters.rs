@@ -12,14 +12,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::tasks::{TaskBody, tagged};
-use crate::domain::{Adapter, AdapterId, Fault, Promotion, TaskId, Timestamp};
+use crate::domain::{AdapterId, Fault, Promotion, TaskId, Timestamp};
 use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
 use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
 use crate::http::wire::{BaseRef, PromoteBody, QualityBody, RecipeBody};
-use crate::service::{ImportAdapter, Service, ServiceError, Verified};
+use crate::service::{AdapterView, ImportAdapter, Service, ServiceError, Verified};
 
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
@@ -56,6 +56,12 @@ struct AdapterBody {
     sha256: String,
     /// Length of its weights.
     bytes: usize,
+    /// `active` if it answers where no version is named, else `archived`.
+    #[schema(example = "active")]
+    state: &'static str,
+    /// Where its weights are: in this server's memory (`host`), or in the database until somebody asks (`database`).
+    #[schema(example = "host")]
+    residency: &'static str,
     /// Its estimate of itself.
     quality: Option<QualityBody>,
     /// When it was stored.
@@ -63,9 +69,11 @@ struct AdapterBody {
     created_at: Timestamp,
 }
 
-impl From<Adapter> for AdapterBody {
-    fn from(adapter: Adapter) -> Self {
+impl From<AdapterView> for AdapterBody {
+    fn from(AdapterView { adapter, is_active, is_at_hand }: AdapterView) -> Self {
         Self {
+            state: if is_active { "active" } else { "archived" },
+            residency: if is_at_hand { "host" } else { "database" },
             version: adapter.version,
             id: adapter.id,
             object: "adapter",
@@ -96,7 +104,7 @@ async fn list_adapters(
 ) -> Result<Json<List<AdapterBody>>, Problem> {
     let limit = page.limit()?;
     let rows = service.list_adapters(tenant, task, page.before()?, limit + 1).await?;
-    Ok(Json(List::numbered(rows, limit, |adapter| adapter.version, AdapterBody::from)))
+    Ok(Json(List::numbered(rows, limit, |view| view.adapter.version, AdapterBody::from)))
 }
 
 /// One version of a task's adapter.
@@ -110,7 +118,7 @@ async fn find_adapter(
     Caller(tenant): Caller,
     ApiPath((task, version)): ApiPath<(TaskId, u32)>,
 ) -> Result<Json<AdapterBody>, Problem> {
-    Ok(Json(service.find_adapter(tenant, task, version).await?.into()))
+    Ok(Json(service.view_adapter(tenant, task, version).await?.into()))
 }
 
 /// The weights of one version, as a safetensors file.

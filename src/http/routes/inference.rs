@@ -131,7 +131,7 @@ async fn model(
     let Caller(tenant) = caller;
     let Answers { task, adapter, .. } = service.answering(tenant, task, version).await?;
     let all = service.list_adapters(tenant, task.id, None, usize::from(u8::MAX)).await?;
-    let versions = all.iter().map(|adapter| adapter.version.to_string()).collect();
+    let versions = all.iter().map(|view| view.adapter.version.to_string()).collect();
     let schema = &service.base_model(&task.base_model)?.manifest.input;
     Ok(Json(ModelBody::new(&task, adapter, schema, versions)))
 }

@@ -28,6 +28,7 @@ mod ranking;
 mod search;
 mod suggestions;
 mod support;
+mod tags;
 mod tasks;
 mod webhooks;
 
@@ -70,6 +71,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .merge(predictions::router())
         .merge(bulk::router())
         .merge(ranking::router())
+        .merge(tags::router())
         .merge(feedback::router())
         .merge(monitors::router())
         .merge(search::router())

@@ -2,7 +2,7 @@
 
 use super::row::{Fields, json};
 use super::tx::TenantTx;
-use crate::domain::{AdaptationEvent, AdaptationId, AdaptationPhase, News, Timestamp};
+use crate::domain::{AdaptationEvent, AdaptationId, News, Timestamp};
 use crate::store::StoreError;
 
 /// Notes what happened. The adaptation's row must be locked, so that numbers are given one after another.
@@ -26,12 +26,12 @@ pub(super) async fn note(
     Ok(())
 }
 
-/// Notes a phase if this attempt holds the job.
-pub(super) async fn note_phase(
+/// Notes what happened if this attempt holds the job.
+pub(super) async fn note_held(
     tx: &mut TenantTx<'_>,
     adaptation: AdaptationId,
     attempt: u32,
-    phase: AdaptationPhase,
+    news: &News,
 ) -> Result<bool, StoreError> {
     // Writes nothing new: it locks the row, and sees whose it is.
     let held = sqlx::query(
@@ -47,7 +47,7 @@ pub(super) async fn note_phase(
         return Ok(false);
     }
     let now = tx.dialect().now(tx).await?;
-    note(tx, adaptation, &News::Phase { phase, attempt }, now).await?;
+    note(tx, adaptation, news, now).await?;
     Ok(true)
 }
 

@@ -9,7 +9,7 @@ use super::dialect::Access;
 use super::line::ADAPTATIONS;
 use super::tx::Scope;
 use super::{SqlStore, adaptations, events, outbox, queue};
-use crate::domain::{Adaptation, AdaptationEvent, AdaptationId, AdaptationPhase, AdaptationStatus, TaskId, TenantId};
+use crate::domain::{Adaptation, AdaptationEvent, AdaptationId, AdaptationStatus, News, TaskId, TenantId};
 use crate::store::{Claim, Completion, EndNotice, JobStore, Page, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
@@ -77,17 +77,10 @@ impl JobStore for SqlStore {
         .await
     }
 
-    async fn note_phase(
-        &self,
-        tenant: TenantId,
-        id: AdaptationId,
-        attempt: u32,
-        phase: AdaptationPhase,
-    ) -> Answer<bool> {
-        self.change(tenant, move |mut tx| {
-            Box::pin(async move { events::note_phase(&mut tx, id, attempt, phase).await })
-        })
-        .await
+    async fn note_news(&self, tenant: TenantId, id: AdaptationId, attempt: u32, news: &News) -> Answer<bool> {
+        let news = news.clone();
+        self.change(tenant, move |mut tx| Box::pin(async move { events::note_held(&mut tx, id, attempt, &news).await }))
+            .await
     }
 
     async fn complete_adaptation(

@@ -50,6 +50,7 @@ fn body(id: &str) -> Value {
         "infer" | "infer_version" => {
             json!({"inputs": [{"name": "query", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]})
         }
+        "tag" => json!({"inputs": ["Ann met Bob"]}),
         "predict" | "suggest" => json!({"query": query}),
         "rank" => json!({"candidates": [{"input": [0.5, 0.5]}]}),
         "take_feedback" => json!({"prediction_id": format!("pred_{}", "0".repeat(26)), "label": "low"}),
@@ -149,6 +150,7 @@ async fn a_key_does_what_its_scope_says_and_nothing_else() {
         "rank",
         "search",
         "suggest",
+        "tag",
         "verify_adapter",
     ];
 

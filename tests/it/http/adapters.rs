@@ -35,6 +35,32 @@ async fn a_version_is_verified_bit_for_bit_as_long_as_its_examples_are_there() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_says_whether_it_answers_and_where_it_is() {
+    let app = TestApp::start().await;
+    let task = app.task().await;
+    app.adapt(&task).await;
+    app.add(&task, [9.0, 9.0], "high").await;
+    app.adapt(&task).await;
+    // A tenant that is erased takes all adapters out of memory.
+    let other = app.key_of("berta").await;
+    app.call("POST", "/v1/erase").key(&other).json(&json!({"scope": "tenant"})).send().await.ok(200);
+    let place = async |version| {
+        let adapter = app.get(&format!("{task}/adapters/{version}")).await.ok(200);
+        json!([adapter["state"], adapter["residency"]])
+    };
+
+    let before = (place(1).await, place(2).await);
+    app.post(&format!("{task}/predict"), json!({"query": [[1, 2]], "version": 1})).await.ok(200);
+    let after = (place(1).await, place(2).await);
+    app.post(&format!("{task}/rollback"), json!({})).await.ok(200);
+    let list = app.get(&format!("{task}/adapters")).await.ok(200);
+
+    assert_eq!(before, (json!(["archived", "database"]), json!(["active", "database"])));
+    assert_eq!(after, (json!(["archived", "host"]), json!(["active", "database"])));
+    assert_eq!(super::samples::each(&list, "state"), [json!("archived"), json!("active")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_adapter_moves_to_another_task_and_answers_as_before() {
     let app = TestApp::start().await;
     let origin = app.task().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::http::Request;
 use futures_util::StreamExt;
-use imprint::domain::{AdaptationPhase, Failure};
+use imprint::domain::{AdaptationPhase, Failure, News};
 use imprint::store::{Completion, Store};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -107,7 +107,7 @@ async fn work(store: Arc<dyn Store>) {
         let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
         for _ in 0..80 {
             let phase = AdaptationPhase::InnerLoop;
-            assert!(store.note_phase(claim.tenant, id, attempt, phase).await.unwrap());
+            assert!(store.note_news(claim.tenant, id, attempt, &News::Phase { phase, attempt }).await.unwrap());
         }
         let lost = Failure { code: "lost".to_owned(), detail: "lost".to_owned() };
         store
@@ -116,6 +116,31 @@ async fn work(store: Arc<dyn Store>) {
             .unwrap()
             .unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adaptation_that_runs_says_what_it_is_at_and_how_far_it_came() {
+    let app = TestApp::with(Settings::idle()).await;
+    let path = submitted(&app).await;
+    let place = async || app.get(&path).await.ok(200)["running"].clone();
+    let waits = place().await;
+    let claim = app.store.claim_adaptation("test", Duration::from_mins(1)).await.unwrap().unwrap();
+    let note = async |news| {
+        let (id, attempt) = (claim.adaptation.id, claim.adaptation.attempt);
+        assert!(app.store.note_news(claim.tenant, id, attempt, &news).await.unwrap());
+        place().await
+    };
+
+    let loads = place().await;
+    let begins = note(News::Phase { phase: AdaptationPhase::InnerLoop, attempt: 1 }).await;
+    let goes_on = note(News::Progress { done: 40, of: 200, attempt: 1 }).await;
+    let events = app.get(&format!("{path}/events")).await.ok(200);
+
+    assert_eq!((waits, loads["phase"].clone()), (json!(null), json!("load")));
+    assert_eq!(begins, json!({"phase": "inner_loop", "done": null, "of": null}));
+    assert_eq!(goes_on, json!({"phase": "inner_loop", "done": 40, "of": 200}));
+    assert_eq!(events["data"][3]["type"], "progress");
+    assert_eq!(events["data"][3]["data"], json!({"done": 40, "of": 200, "attempt": 1}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

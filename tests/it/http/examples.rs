@@ -22,7 +22,7 @@ fn steps() -> Vec<Value> {
 /// An engine with the base models that the examples name.
 fn engine(folder: &Path) -> Engine {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for name in ["omniglot", "ranking", "sinusoid"] {
+    for name in ["omniglot", "ranking", "sinusoid", "tagging"] {
         let shipped = here.join("models").join(name);
         std::os::unix::fs::symlink(shipped, folder.join(name)).unwrap();
     }

@@ -100,6 +100,33 @@ async fn feedback_on_spans_becomes_an_example() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn spans_are_told_in_the_shape_of_token_classification_too() {
+    let app = TestApp::start().await;
+    let (task, other) = (task(&app).await, app.task().await);
+    app.adapt(&task).await;
+    app.adapt(&other).await;
+    let (text, tag) = ("mr Abel lives in Xeno", format!("{task}/tag"));
+
+    let one = app.post(&tag, json!({"inputs": text, "parameters": {}})).await.ok(200);
+    let several = json!({"inputs": [text, "nobody came in time"], "parameters": {"aggregation_strategy": "simple"}});
+    let several = app.post(&tag, several).await.ok(200);
+
+    let entities: Vec<Value> =
+        one.as_array().unwrap().iter().map(|entity| with(entity.clone(), "/score", json!(0))).collect();
+    let entity = |group: &str, word: &str, start: usize, end: usize| json!({"entity_group": group, "score": 0, "word": word, "start": start, "end": end});
+    assert_eq!(entities, [entity("person", "Abel", 3, 7), entity("town", "Xeno", 17, 21)]);
+    assert_eq!(several, json!([one, []]));
+    let empty = app.post(&tag, json!({"inputs": ""})).await.problem(422, "invalid_values");
+    assert_eq!(empty["errors"][0]["pointer"], "/inputs");
+    let empty = app.post(&tag, json!({"inputs": ["a", ""]})).await.problem(422, "invalid_values");
+    assert_eq!(empty["errors"][0]["pointer"], "/inputs/1");
+    app.post(&tag, json!({"inputs": text, "parameters": {"aggregation_strategy": "none"}}))
+        .await
+        .problem(422, "invalid_values");
+    app.post(&format!("{other}/tag"), json!({"inputs": text})).await.problem(409, "wrong_kind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_head_learns_alone_if_no_inner_step_is_asked_for() {
     let app = TestApp::start().await;
     let body = json!({"base_model": "tags", "support": support(), "query": ["mr Abel lives in Xeno"]});

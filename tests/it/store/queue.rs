@@ -72,10 +72,13 @@ pub async fn a_jobs_events_are_numbered_and_fenced_like_everything_else(fixture:
     let tenant = fixture.tenant("zoo").await;
     let task = fixture.task(tenant).await.id;
     let job = fixture.submit(tenant, task).await.id;
-    let note = |attempt| fixture.store.note_phase(tenant, job, attempt, AdaptationPhase::InnerLoop);
+    let begun = |attempt| News::Phase { phase: AdaptationPhase::InnerLoop, attempt };
+    let note = async |attempt| fixture.store.note_news(tenant, job, attempt, &begun(attempt)).await;
     assert!(!note(1).await.unwrap(), "nobody holds it yet");
     fixture.claim().await.unwrap();
     assert!(note(1).await.unwrap());
+    let further = News::Progress { done: 40, of: 200, attempt: 1 };
+    assert!(fixture.store.note_news(tenant, job, 1, &further).await.unwrap());
     fixture.expire_leases().await;
     let second = fixture.claim().await.unwrap();
     assert!(!note(1).await.unwrap(), "its lease was taken over");
@@ -89,12 +92,13 @@ pub async fn a_jobs_events_are_numbered_and_fenced_like_everything_else(fixture:
     let expected = [
         status(AdaptationStatus::Queued, 0),
         status(AdaptationStatus::Running, 1),
-        News::Phase { phase: AdaptationPhase::InnerLoop, attempt: 1 },
+        begun(1),
+        further,
         status(AdaptationStatus::Running, 2),
         News::Done { status: AdaptationStatus::Failed, version: None, error },
     ];
     let (numbers, news): (Vec<_>, Vec<_>) = events.into_iter().map(|event| (event.number, event.news)).unzip();
-    assert_eq!((numbers, news), (vec![1, 2, 3, 4, 5], expected.to_vec()));
+    assert_eq!((numbers, news), (vec![1, 2, 3, 4, 5, 6], expected.to_vec()));
     let stranger = fixture.tenant("stranger").await;
     assert_eq!(fixture.store.list_events(stranger, job).await.unwrap(), None);
 }
