@@ -35,7 +35,7 @@ class Server:
             admin.bind(("127.0.0.1", 0))
             self.port, self.admin_port = listener.getsockname()[1], admin.getsockname()[1]
         command = [binary, "serve", "--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin_port}"]
-        command += ["--auth", "open", "--models", str(ROOT / "models"), "--encoders", str(ROOT / ".imprint/encoders")]
+        command += ["--no-auth", "--models", str(ROOT / "models"), "--encoders", str(ROOT / ".imprint/encoders")]
         command += ["--database-url", f"sqlite:{database}", "--adapter-cache-mib", str(cache_mib), "--log", "warn"]
         started = time.monotonic()
         self.process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

@@ -55,11 +55,10 @@ cargo build --release --locked --bin imprint --example demo
 mkdir -p "$home"
 # A server of an earlier build would answer for the old code.
 if running && [ "$imprint" -nt "$pid_file" ]; then stop; fi
-running || start
-
 if [ ! -s "$key_file" ]; then
   (umask 077 && "$imprint" keys create demo --database-url "$database" >"$key_file")
 fi
+running || start
 
 IMPRINT_URL=$(cat "$url_file") IMPRINT_KEY_FILE=$key_file "$target/release/examples/demo"
 echo

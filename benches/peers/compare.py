@@ -83,7 +83,7 @@ def main() -> None:
     servers, ports = {}, {}
     try:
         ports["imprint"] = free_port()
-        serve = [arguments.imprint, "serve", "--listen", f"127.0.0.1:{ports['imprint']}", "--auth", "open"]
+        serve = [arguments.imprint, "serve", "--listen", f"127.0.0.1:{ports['imprint']}", "--no-auth"]
         serve += ["--models", str(ROOT / "models"), "--database-url", f"sqlite:{folder.name}/bench.db", "--log", "warn"]
         servers["imprint"] = subprocess.Popen(serve, stderr=subprocess.DEVNULL, start_new_session=True)
         for name, command in PEERS.items():

@@ -14,7 +14,8 @@ use crate::config::{EngineConfig, HttpConfig, LogConfig, ServiceConfig, StoreCon
 use crate::courier::{Courier, SystemResolver};
 use crate::domain::{IdSource, SystemClock, SystemIds};
 use crate::engine::Engine;
-use crate::service::{Relay, Runners, Service};
+use crate::service::{Relay, Runners, Service, keys};
+use crate::store::Store;
 use crate::{http, store, telemetry};
 
 /// How long a server that cannot go on waits for its workers.
@@ -59,6 +60,7 @@ enum Role {
 impl Serve {
     /// Serves until a signal.
     pub fn run(self) -> Result<(), CliError> {
+        self.check_openness()?;
         let _exporting = telemetry::start(&self.log).map_err(CliError::Usage)?;
         let metrics = telemetry::count()?;
         // Before any thread that could use libtorch: it may open the CUDA library.
@@ -72,6 +74,18 @@ impl Serve {
         served
     }
 
+    /// Whoever reaches a port without keys may do everything: that is for an address of this machine alone.
+    fn check_openness(&self) -> Result<(), CliError> {
+        if !self.service.no_auth || self.http.listen.ip().is_loopback() {
+            return Ok(());
+        }
+        let address = self.http.listen;
+        Err(CliError::Usage(format!(
+            "--no-auth lets everybody in who reaches {address}; listen on 127.0.0.1, or leave it out and make keys with \
+             `imprint keys create`"
+        )))
+    }
+
     async fn serve(mut self, engine: Engine, metrics: PrometheusHandle) -> Result<(), CliError> {
         if self.role == Role::Api {
             self.service.runners = 0;
@@ -79,6 +93,9 @@ impl Serve {
         let ids: Arc<dyn IdSource> = Arc::new(SystemIds);
         engine.check(&*ids).await?;
         let store = store::open(&self.store).await?;
+        if self.store.is_embedded() && !self.service.no_auth {
+            welcome(&*store).await?;
+        }
         let courier = Courier::new(&self.service.webhooks, Arc::new(SystemResolver))?;
         let threads = engine.clone();
         let service = Service::new(store, engine, Arc::new(SystemClock), Arc::clone(&ids), self.service);
@@ -148,6 +165,14 @@ impl Serve {
         info!("stopped");
         Ok(())
     }
+}
+
+/// Whoever starts a server of their own for the first time has no key yet.
+async fn welcome(store: &dyn Store) -> Result<(), CliError> {
+    if let Some(made) = keys::create_first(store, &SystemClock, &SystemIds).await? {
+        out::note(format!("your first key, shown only now (`imprint keys create` makes more): {}", made.key.reveal()));
+    }
+    Ok(())
 }
 
 /// Empties what histograms have collected since they were last read: nobody may ever read them.

@@ -15,6 +15,6 @@ pub use engine::{DeviceSetting, EngineConfig, PrecisionSetting};
 pub use http::HttpConfig;
 pub use log::{LogConfig, LogFormat};
 pub use origins::Origins;
-pub use service::{Auth, ServiceConfig};
+pub use service::ServiceConfig;
 pub use store::StoreConfig;
 pub use webhooks::{Reach, WebhookConfig};

@@ -1,15 +1,16 @@
 //! The use cases' settings.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::BoolishValueParser;
 
 use super::WebhookConfig;
 
 /// Who may call, and how much.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// Who may call: holders of a key, or everyone who reaches the port, as one tenant named `default`.
-    #[arg(long, env = "IMPRINT_AUTH", value_enum, default_value_t = Auth::Keys)]
-    pub auth: Auth,
+    /// Asks for no key: whoever reaches the port is one tenant named `default`. Only on an address of this machine alone.
+    #[arg(long, env = "IMPRINT_NO_AUTH", value_parser = BoolishValueParser::new())]
+    pub no_auth: bool,
 
     /// Most tasks of one tenant.
     #[arg(long, env = "IMPRINT_MAX_TASKS", default_value_t = 10_000)]
@@ -113,19 +114,10 @@ pub struct ServiceConfig {
     pub webhooks: WebhookConfig,
 }
 
-/// Who may call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Auth {
-    /// Holders of a key.
-    Keys,
-    /// Everyone, as one tenant.
-    Open,
-}
-
 impl Default for ServiceConfig {
     fn default() -> Self {
         Self {
-            auth: Auth::Keys,
+            no_auth: false,
             max_tasks: 10_000,
             tenant_requests: 256,
             tenant_requests_per_s: 0,

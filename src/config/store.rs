@@ -40,6 +40,11 @@ impl Default for StoreConfig {
 }
 
 impl StoreConfig {
+    /// Whether the database is a file of this process's own.
+    pub fn is_embedded(&self) -> bool {
+        self.database_url.starts_with("sqlite:")
+    }
+
     /// The URL as it may be shown and logged: without user, password and parameters, each of which can be a secret.
     pub fn shown_url(&self) -> String {
         let url = self.database_url.split(['?', '#']).next().unwrap_or_default();

@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use super::inputs::check_name;
-use super::{Result, Service, ServiceError};
-use crate::config::Auth;
+use super::{Page, Result, Service, ServiceError};
 use crate::domain::{ApiKey, Clock, Fault, IdSource, KeyId, KeyRecord, Principal, Scope, Tenant, TenantId, Timestamp};
 use crate::store::{Hint, Store, StoreError};
 
-/// The tenant that everyone is when `auth` is `open`.
+/// The tenant that everyone is where no key is asked for, and whose the first key is.
 const OPEN_TENANT: &str = "default";
 
 /// How long a key's record is taken without another look into the store: no longer than this is a withdrawn key valid
@@ -63,6 +62,15 @@ pub async fn create(
 ) -> Result<KeyMade> {
     let tenant = find_or_create(store, clock, ids, tenant).await?;
     add(store, clock, ids, tenant.id, new).await
+}
+
+/// The first key of a store that knows nobody yet: of the tenant `default`, for everything. None if somebody is there.
+pub async fn create_first(store: &dyn Store, clock: &dyn Clock, ids: &dyn IdSource) -> Result<Option<KeyMade>> {
+    if !store.list_tenants(Page { after: None, limit: 1 }).await?.is_empty() {
+        return Ok(None);
+    }
+    let new = NewKey { name: Some("first".to_owned()), ..NewKey::of(Scope::Admin) };
+    create(store, clock, ids, OPEN_TENANT, new).await.map(Some)
 }
 
 async fn add(
@@ -151,30 +159,26 @@ impl Service {
     /// [`ServiceError::Unauthenticated`] for no key, a malformed one, an unknown one, a wrong one and one that has ended
     /// alike.
     pub async fn authenticate(&self, credential: Option<&str>) -> Result<Principal> {
-        match self.config.auth {
-            Auth::Open => {
-                let find = async || {
-                    let found = find_or_create(&*self.store, &*self.clock, &*self.ids, OPEN_TENANT).await;
-                    found.map(|tenant| tenant.id)
-                };
-                let tenant = *self.open_tenant.get_or_try_init(find).await?;
-                Ok(Principal { tenant, scope: Scope::Admin, key: None })
-            }
-            Auth::Keys => {
-                let key = credential.and_then(ApiKey::parse).ok_or(ServiceError::Unauthenticated)?;
-                let record = self.key_record(key.id()).await?.ok_or(ServiceError::Unauthenticated)?;
-                let has_ended = record.expires_at.is_some_and(|end| end <= self.clock.now());
-                if has_ended || !key.matches(&record) {
-                    return Err(ServiceError::Unauthenticated);
-                }
-                Ok(Principal { tenant: record.tenant, scope: record.scope, key: Some(record.id) })
-            }
+        if self.config.no_auth {
+            let find = async || {
+                let found = find_or_create(&*self.store, &*self.clock, &*self.ids, OPEN_TENANT).await;
+                found.map(|tenant| tenant.id)
+            };
+            let tenant = *self.open_tenant.get_or_try_init(find).await?;
+            return Ok(Principal { tenant, scope: Scope::Admin, key: None });
         }
+        let key = credential.and_then(ApiKey::parse).ok_or(ServiceError::Unauthenticated)?;
+        let record = self.key_record(key.id()).await?.ok_or(ServiceError::Unauthenticated)?;
+        let has_ended = record.expires_at.is_some_and(|end| end <= self.clock.now());
+        if has_ended || !key.matches(&record) {
+            return Err(ServiceError::Unauthenticated);
+        }
+        Ok(Principal { tenant: record.tenant, scope: record.scope, key: Some(record.id) })
     }
 
     /// Whether everyone who reaches this server is that tenant.
     pub(super) async fn is_everyone(&self, tenant: TenantId) -> Result<bool> {
-        if self.config.auth == Auth::Keys {
+        if !self.config.no_auth {
             return Ok(false);
         }
         Ok(self.store.find_tenant(OPEN_TENANT).await?.is_some_and(|open| open.id == tenant))

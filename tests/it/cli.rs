@@ -22,6 +22,8 @@ pub fn imprint(folder: &Path) -> Command {
 pub struct Server {
     pub process: Child,
     pub address: String,
+    /// What it said before its address.
+    said: Vec<String>,
     /// Reads what is logged, until the end; or the pipe would fill up.
     log: Option<JoinHandle<String>>,
 }
@@ -53,9 +55,16 @@ impl Server {
         ]);
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = lines.find_map(|line| line.unwrap().strip_prefix("imprint serves on http://").map(str::to_owned));
+        let mut said = Vec::new();
+        let address = loop {
+            let line = lines.next().expect("it says its address").unwrap();
+            match line.strip_prefix("imprint serves on http://") {
+                Some(address) => break address.to_owned(),
+                None => said.push(line),
+            }
+        };
         let log = std::thread::spawn(move || lines.map(|line| line.unwrap() + "\n").collect());
-        Self { process, address: address.unwrap(), log: Some(log) }
+        Self { process, address, said, log: Some(log) }
     }
 
     fn terminate(&self) {
@@ -179,6 +188,42 @@ fn a_server_says_where_it_is_takes_a_key_that_was_made_beside_it_and_stops_when_
     assert!(known.starts_with("HTTP/1.1 200"), "{known}");
     assert!(unknown.starts_with("HTTP/1.1 401"), "{unknown}");
     assert!(ended.success(), "{ended}");
+}
+
+#[test]
+fn the_first_start_shows_a_key_that_works_and_no_later_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let shown = |server: &Server| {
+        server.said.iter().find_map(|line| Some(line.split_once("first key")?.1.rsplit(' ').next()?.to_owned()))
+    };
+
+    let first = Server::start(folder.path());
+    let key = shown(&first).unwrap();
+    let who = first.get("/v1/whoami", &key);
+    first.stop();
+    let second = Server::start(folder.path());
+
+    assert!(who.starts_with("HTTP/1.1 200") && who.contains("\"admin\""), "{who}");
+    assert_eq!(shown(&second), None);
+    assert!(second.get("/v1/whoami", &key).starts_with("HTTP/1.1 200"));
+    assert!(second.get("/v1/whoami", "").starts_with("HTTP/1.1 401"));
+}
+
+#[test]
+fn without_keys_a_server_is_for_this_machine_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    bases::write(&folder.path().join("models"));
+    let mut open = imprint(folder.path());
+    open.env("IMPRINT_NO_AUTH", "true");
+
+    let server = Server::started(open);
+    let refused = imprint(folder.path()).args(["serve", "--no-auth", "--listen", "0.0.0.0:0"]).output().unwrap();
+
+    assert_eq!(server.said.iter().filter(|line| line.contains("first key")).count(), 0);
+    assert!(server.get("/v1/whoami", "").starts_with("HTTP/1.1 200"));
+    let refused = (refused.status.success(), String::from_utf8(refused.stderr).unwrap());
+    assert!(!refused.0 && refused.1.contains("--no-auth lets everybody in"), "{}", refused.1);
 }
 
 #[test]

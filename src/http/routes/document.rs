@@ -34,7 +34,7 @@ struct Step {
 pub(super) fn complete(document: &mut OpenApi) {
     let bearer = HttpBuilder::new()
         .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A key of `imprint keys create`. Not needed where the server runs with `--auth open`."));
+        .description(Some("A key of `imprint keys create`. Not needed where the server runs with `--no-auth`."));
     let components = document.components.get_or_insert_default();
     components.add_security_scheme("key", SecurityScheme::Http(bearer.build()));
     document.servers = Some(vec![Server::new("/")]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
-use imprint::config::{Auth, ServiceConfig};
+use imprint::config::ServiceConfig;
 use imprint::domain::{Erasure, Scope, SystemIds};
 use imprint::http::{Operator, admin};
 use ring::signature::{ED25519, UnparsedPublicKey};
@@ -172,7 +172,7 @@ async fn an_erasure_ends_when_nobody_waits_for_it_and_is_found_when_it_is_repeat
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tenant_that_everyone_is_is_there_again_when_it_is_erased() {
     let settings = Settings::idle();
-    let service = ServiceConfig { auth: Auth::Open, ..settings.service };
+    let service = ServiceConfig { no_auth: true, ..settings.service };
     let app = TestApp::with(Settings { service, ..settings }).await;
     let task = app.task().await;
 

@@ -1,6 +1,5 @@
 //! Who may call, and what they see of others: nothing.
 
-use imprint::config::Auth;
 use serde_json::json;
 
 use super::app::{Settings, TestApp};
@@ -55,7 +54,7 @@ async fn the_scheme_of_a_key_is_read_in_any_case() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_server_serves_everyone_as_one_tenant() {
     let mut settings = Settings::idle();
-    settings.service.auth = Auth::Open;
+    settings.service.no_auth = true;
     let app = TestApp::with(settings).await;
 
     app.call("POST", "/v1/tasks").anonymous().json(&json!({"name": "a", "base_model": "line"})).send().await.ok(201);

@@ -20,7 +20,7 @@ class Imprint:
     """A server of Imprint, and the key of one tenant.
 
     :param base_url: where the server is.
-    :param api_key: a key of ``imprint keys create``; not needed where the server runs with ``--auth open``.
+    :param api_key: a key of ``imprint keys create``; not needed where the server runs with ``--no-auth``.
     :param timeout: longest time that one request may take, in seconds.
     :param max_retries: how often a request is sent again that the server could not take.
     """
