@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::interval::likeliest_shares;
 use super::learning_curve::{self, examples_left, share_left};
-use super::{Calibration, HeldOut, Outputs, SupportId, Targets};
+use super::oddities::outliers;
+use super::{Calibration, Duplicate, HeldOut, Outlier, Outputs, SupportId, Targets};
 
 /// An estimate made from the support set alone.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,6 +40,15 @@ pub struct Quality {
     /// Examples that are probably labelled wrong, the most probable first.
     #[serde(default)]
     pub suspects: Vec<Suspect>,
+    /// Examples that look like none of the labels, the least like any first.
+    #[serde(default)]
+    pub outliers: Vec<Outlier>,
+    /// Examples that are there twice.
+    #[serde(default)]
+    pub duplicates: Vec<Duplicate>,
+    /// Labels with so few examples that nothing can be said of them.
+    #[serde(default)]
+    pub too_few: Vec<String>,
 }
 
 /// The estimate for one label.
@@ -119,10 +129,18 @@ impl Quality {
         }
     }
 
-    /// Puts ids to the places of suspects.
-    pub fn name_suspects(&mut self, ids: &[SupportId]) {
+    /// Puts ids to the places of examples.
+    pub fn name_examples(&mut self, ids: &[SupportId]) {
+        let id = |place: usize| ids.get(place).copied();
         for suspect in &mut self.suspects {
-            suspect.id = ids.get(suspect.place).copied();
+            suspect.id = id(suspect.place);
+        }
+        for outlier in &mut self.outliers {
+            outlier.id = id(outlier.place);
+        }
+        for duplicate in &mut self.duplicates {
+            let [first, second] = duplicate.places.map(id);
+            duplicate.ids = first.zip(second).map(<[SupportId; 2]>::from);
         }
     }
 }
@@ -153,6 +171,9 @@ fn without_figures(n: usize) -> Quality {
         calibration: None,
         confusions: Vec::new(),
         suspects: Vec::new(),
+        outliers: Vec::new(),
+        duplicates: Vec::new(),
+        too_few: Vec::new(),
     }
 }
 
@@ -210,6 +231,9 @@ fn of_classes(
         per_label: per_label.collect(),
         confusions: confusions(&judged, names),
         suspects: suspects(&judged, names, &calibration),
+        outliers: strangers(&judged, names, &calibration),
+        duplicates: Vec::new(), // scores do not show them
+        too_few: (0..way).filter(|&class| support[class] < 2).map(|class| names[class].clone()).collect(),
         calibration: Some(calibration),
     })
 }
@@ -266,6 +290,12 @@ fn suspects(judged: &[Judged<'_>], names: &[String], calibration: &Calibration) 
     suspects.sort_by(|(one, _), (other, _)| other.total_cmp(one));
     suspects.truncate(LONGEST_LIST);
     suspects.into_iter().map(|(_, suspect)| suspect).collect()
+}
+
+fn strangers(judged: &[Judged<'_>], names: &[String], calibration: &Calibration) -> Vec<Outlier> {
+    let far = outliers(judged.iter().map(|row| row.logits), calibration.temperature);
+    let outlier = |row: usize| Outlier { place: judged[row].place, id: None, label: names[judged[row].label].clone() };
+    far.into_iter().map(outlier).collect()
 }
 
 /// Index of the largest score; the first of equals.

@@ -25,6 +25,7 @@ mod measure;
 mod object;
 mod page;
 mod problem;
+mod quality;
 mod routes;
 mod tag_report;
 mod tensors;

@@ -1,4 +1,7 @@
 //! Base model bundles on disk: `<name>/manifest.json` and `<name>/theta.safetensors`. Whatever does not match is refused.
+//!
+//! A version that is kept beside the one that replaces it lies in `<name>@<anything>`, and is a base model of that name: adapters
+//! that it made are answered by it.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -13,6 +16,9 @@ use crate::nn::{Params, TensorError, checkpoint};
 
 /// The layout of bundles that this program writes and reads.
 pub const FORMAT: u32 = 1;
+
+/// Between a base model's name and whatever tells a version of it that is kept from the present one: `omniglot@1`.
+const KEPT: char = '@';
 
 const MANIFEST: &str = "manifest.json";
 const THETA: &str = "theta.safetensors";
@@ -113,8 +119,10 @@ fn read(folder: &Path, device: Device) -> Result<(BaseModel, Architecture, Param
     if manifest.format != FORMAT {
         return Err(mismatch(format!("format {} is not {FORMAT}, the one that this version reads", manifest.format)));
     }
-    if folder.file_name().is_none_or(|name| name.to_string_lossy() != manifest.name) {
-        return Err(mismatch(format!("the folder is not named `{}` as the manifest says", manifest.name)));
+    let named = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if named != manifest.name && named.split_once(KEPT).is_none_or(|(name, _)| name != manifest.name) {
+        let name = manifest.name;
+        return Err(mismatch(format!("the folder is not named `{name}`, or `{name}{KEPT}…`, as the manifest says")));
     }
     let path = folder.join(THETA);
     let bytes = std::fs::read(&path).map_err(|source| BundleError::File { path, source })?;
@@ -128,7 +136,7 @@ fn read(folder: &Path, device: Device) -> Result<(BaseModel, Architecture, Param
         return Err(mismatch("a base model of this version serves exactly one kind".to_owned()));
     }
     let architecture = Architecture::of(&manifest);
-    Ok((BaseModel { sha256: identity(&manifest), manifest }, architecture, theta))
+    Ok((BaseModel { sha256: identity(&manifest), manifest: Manifest { name: named, ..manifest } }, architecture, theta))
 }
 
 /// Writes a bundle with this θ.

@@ -164,7 +164,13 @@ impl Service {
     }
 
     /// How much there is to adapt to, if it is enough, before a job is made of it.
-    async fn check_support(&self, tenant: TenantId, base: &BaseModel, task: TaskId, kind: Kind) -> Result<Size> {
+    pub(super) async fn check_support(
+        &self,
+        tenant: TenantId,
+        base: &BaseModel,
+        task: TaskId,
+        kind: Kind,
+    ) -> Result<Size> {
         let support = self.store.support_len(tenant, task).await?;
         if support == 0 {
             return Err(Fault::EmptySupport.at("").into());

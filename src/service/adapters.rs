@@ -181,13 +181,12 @@ impl Service {
         Ok(())
     }
 
-    /// The base model that an adapter stands on, if it is the one that is loaded.
+    /// The base model that an adapter stands on: the task's, or a version before it, if that is loaded.
     pub(super) fn base_of(&self, task: &Task, adapter: &Adapter) -> Result<&BaseModel> {
         let base = self.named_base(&task.base_model, "/base_model")?;
-        if adapter.base_sha256 == base.sha256 {
-            return Ok(base);
-        }
-        Err(ServiceError::Conflict {
+        let its_own = || self.base_models().iter().find(|loaded| loaded.sha256 == adapter.base_sha256);
+        let found = if adapter.base_sha256 == base.sha256 { Some(base) } else { its_own() };
+        found.ok_or_else(|| ServiceError::Conflict {
             code: "base_model_changed",
             detail: "the base model has changed since this adapter was made; adapt the task again".to_owned(),
         })

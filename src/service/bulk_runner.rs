@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep};
 use tracing::{Instrument, info, info_span, warn};
 
 use super::answering::Answers;
+use super::attempt::{ENGINE_RETRY, beats, verdict};
 use super::bulk::{BulkAnswer, BulkLine, unreadable};
 use super::predictions::put_replies;
-use super::runner::{ENGINE_RETRY, beats, verdict};
 use super::{AnswerStyle, Result, Service, ServiceError};
 use crate::domain::{BulkItem, BulkPiece, Input, Invalid, Refusal};
 use crate::engine::{Origin, Urgency};

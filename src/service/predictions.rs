@@ -13,7 +13,7 @@ use super::tasks::check_kind;
 use super::{Given, Neighbour, Result, Service, ServiceError};
 use crate::domain::{
     Adapter, BaseModel, Calibration, Fault, Input, Kind, Outputs, PredictionId, Quality, Recipe, Span, Task, TaskId,
-    TenantId, Usage, argmax, probabilities,
+    TenantId, Usage, argmax, duplicates, probabilities,
 };
 use crate::engine::Origin;
 
@@ -225,14 +225,14 @@ impl Service {
             let given = i64::try_from(versions.len()).unwrap_or(i64::MAX);
             return Err(Fault::OutOfRange { given, least: 2, most: MAX_COMPARED as i64 }.at("/versions").into());
         }
-        let base = self.named_base(&task.base_model, "/base_model")?;
         let (origin, style) = (Origin::interactive(tenant), AnswerStyle::default());
-        let query = self.query(origin, base, query, ("/query", "")).await?;
         let mut answers = Vec::with_capacity(versions.len());
         for &version in versions {
             let Answers { adapter, is_remembered, .. } = self.answering(tenant, task.id, Some(version)).await?;
-            let predictions = self.predict_rows(origin, &task, &adapter, query.clone(), style).await?;
+            // Each base model sees inputs in its own way.
             let base = self.base_of(&task, &adapter)?.clone();
+            let asked = self.query(origin, &base, query.clone(), ("/query", "")).await?;
+            let predictions = self.predict_rows(origin, &task, &adapter, asked, style).await?;
             answers.push(Predicted { version: Some(adapter.version), base, predictions, is_remembered });
         }
         Ok(Compared { agreement: agreement(&answers), answers })
@@ -286,10 +286,14 @@ impl Service {
         let (mut predictions, quality) = match (support, query) {
             (Prepared::Rows(support), Query::Rows(query)) => {
                 let (of_support, order) = (support.targets().clone(), support.order().to_vec());
+                let twice = duplicates(&support, &labels);
                 let name = &base.manifest.name;
                 let (adapted, outputs) =
                     self.engine.adapt_predict(origin, name, support, request.recipe, query).await?;
-                let judge = |held_out| Quality::of(&held_out, &of_support, &labels, &order);
+                let judge = |held_out| {
+                    let quality = Quality::of(&held_out, &of_support, &labels, &order)?;
+                    Some(Quality { duplicates: twice, ..quality })
+                };
                 let quality = adapted.held_out.and_then(judge);
                 let calibration = quality.as_ref().and_then(|quality| quality.calibration.as_ref());
                 (self.answers(kind, &outputs, &labels, calibration, request.style), quality)

@@ -6,7 +6,7 @@ use super::targets::sentence;
 use super::{Result, Service};
 use crate::domain::{
     AdapterBlob, BaseModel, Fault, Input, Invalid, Kind, Quality, Recipe, Rows, Sentence, Support, SupportSet,
-    TaggedSet, Target, Task,
+    TaggedSet, Target, Task, duplicates,
 };
 use crate::engine::{Adapted, EngineError, Lane, Origin, Progress};
 
@@ -93,7 +93,10 @@ impl Service {
         match set {
             Prepared::Rows(set) => {
                 let Adapted { blob, held_out } = self.engine.adapt(origin, name, set.clone(), recipe).await?;
-                let judge = |held_out| Quality::of(&held_out, set.targets(), labels, set.order());
+                let judge = |held_out| {
+                    let quality = Quality::of(&held_out, set.targets(), labels, set.order())?;
+                    Some(Quality { duplicates: duplicates(set, labels), ..quality })
+                };
                 Ok((blob, held_out.and_then(judge)))
             }
             Prepared::Sentences(set) => {

@@ -24,7 +24,7 @@ use self::sql::SqlStore;
 use crate::config::StoreConfig;
 use crate::domain::{
     Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, KeyId, LabelCount, PredictionId, Promoted, Promotion,
-    StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
+    Recipe, StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
 };
 use crate::faults::Planned;
 
@@ -133,6 +133,19 @@ pub struct Answering {
     pub adapter: Option<Adapter>,
 }
 
+/// Which base model made the adapter that answers for a task.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveBase {
+    /// The task.
+    pub task: TaskId,
+    /// The base model that the task names.
+    pub base_model: String,
+    /// The base model's sha256 when it made the adapter.
+    pub base_sha256: String,
+    /// How it made it.
+    pub recipe: Recipe,
+}
+
 /// What one process tells the others. Only a hint: nothing depends on it but how soon they know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hint {
@@ -210,6 +223,13 @@ pub trait Store:
     ) -> Result<Added, StoreError>;
     /// The task.
     async fn find_task(&self, tenant: TenantId, task: TaskId) -> Result<Option<Task>, StoreError>;
+    /// Which base models made the adapters that answer, by task after `after`; tasks without one are left out.
+    async fn list_active_bases(
+        &self,
+        tenant: TenantId,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Result<Vec<ActiveBase>, StoreError>;
     /// Newest first.
     async fn list_tasks(&self, tenant: TenantId, page: Page<TaskId>) -> Result<Vec<Task>, StoreError>;
     /// Applies a patch and counts the revision up. [`StoreError::Conflict`] if `revision` is given and is not the row's.

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use imprint::domain::{
-    Calibration, ESTIMATE_FOLDS, Outputs, Quality, Recipe, SupportSet, Targets, accuracy_interval, argmax,
+    Calibration, ESTIMATE_FOLDS, Outputs, Quality, Recipe, Rows, SupportSet, Targets, accuracy_interval, argmax,
     calibration_error,
 };
 use imprint::meta::eval::episode;
@@ -20,6 +20,8 @@ const TASKS: u64 = 200;
 const SPEC: EpisodeSpec = EpisodeSpec { way: 5..=15, shot: 4..=8, query: 10, unlabelled: 0 };
 /// One example in so many is labelled wrong, where some are.
 const ONE_WRONG_IN: u32 = 10;
+/// One example in so many is of none of the labels, where some are.
+const ONE_STRANGE_IN: u32 = 20;
 
 #[expect(clippy::print_stdout, reason = "figures are for whoever runs this with --nocapture")]
 fn say(text: &str) {
@@ -187,4 +189,54 @@ fn examples_that_were_labelled_wrong_are_suspect() {
     ));
 
     assert!(precision >= 0.9 && recall >= 0.9, "{precision} {recall}");
+}
+
+/// Puts drawings of other characters among the examples, under the labels that are there.
+fn with_strangers(mut episode: Episode, others: &Episode, rng: &mut ChaCha8Rng) -> (Episode, Vec<usize>) {
+    let width = episode.support.width();
+    let (mut values, mut strange) = (episode.support.values().to_vec(), Vec::new());
+    for place in 0..episode.support.len() {
+        if rng.next_u32().is_multiple_of(ONE_STRANGE_IN) {
+            let other = rng.next_u32() as usize % others.query.len();
+            values[place * width..(place + 1) * width].copy_from_slice(others.query.row(other));
+            strange.push(place);
+        }
+    }
+    episode.support = Rows::new(width, values).unwrap();
+    (episode, strange)
+}
+
+#[test]
+fn drawings_of_none_of_the_characters_stand_out() {
+    let Some(data) = data() else { return };
+    let (tasks, split) = (tasks(&data), Split::Test);
+    let open = || {
+        tch::set_num_threads(1);
+        Ok::<_, std::convert::Infallible>(base())
+    };
+    let shown = in_order(TASKS, 2, &|_| {}, open, |model, index| {
+        let own = episode(&*tasks, split, &SPEC, 3, index);
+        // Of a thousand characters, these are others.
+        let others = episode(&*tasks, split, &SPEC, 4, index);
+        let (episode, strange) = with_strangers(own, &others, &mut ChaCha8Rng::seed_from_u64(index));
+        Ok(show(model, &episode, strange))
+    })
+    .unwrap();
+
+    let (mut found, mut named, mut planted, mut either) = (0usize, 0usize, 0usize, 0usize);
+    for task in &shown {
+        let is_named = |place: &usize| task.quality.outliers.iter().any(|outlier| outlier.place == *place);
+        let is_suspect = |place: &usize| task.quality.suspects.iter().any(|suspect| suspect.place == *place);
+        planted += task.wrong.len();
+        named += task.quality.outliers.len();
+        found += task.wrong.iter().filter(|place| is_named(place)).count();
+        either += task.wrong.iter().filter(|place| is_named(place) || is_suspect(place)).count();
+    }
+    let (precision, recall) = (found as f64 / named as f64, found as f64 / planted as f64);
+    let either = either as f64 / planted as f64;
+    say(&format!(
+        "{planted} strange examples of {TASKS} tasks: precision {precision:.3}, recall {recall:.3}, with suspects {either:.3}"
+    ));
+
+    assert!(precision >= 0.5 && either >= 0.9, "{precision} {recall} {either}");
 }

@@ -23,8 +23,9 @@ use crate::http::events::{EventBody, Follower};
 use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Following, Maker, Wait};
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
+use crate::http::quality::QualityBody;
 use crate::http::trace::Traced;
-use crate::http::wire::{PromoteBody, QualityBody, RecipeBody};
+use crate::http::wire::{PromoteBody, RecipeBody};
 use crate::service::{Headway, NewAdaptation, QueuePlace, Service, ServiceError};
 
 pub fn router() -> OpenApiRouter<AppState> {

@@ -18,7 +18,8 @@ use crate::http::extract::{ApiJson, ApiPath, ApiQuery, Caller, Maker};
 use crate::http::object;
 use crate::http::page::{List, PageParams};
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::wire::{BaseRef, PromoteBody, QualityBody, RecipeBody};
+use crate::http::quality::QualityBody;
+use crate::http::wire::{BaseRef, PromoteBody, RecipeBody};
 use crate::service::{AdapterView, ImportAdapter, Service, ServiceError, Verified};
 
 pub fn router() -> OpenApiRouter<AppState> {

@@ -12,7 +12,8 @@ use crate::http::AppState;
 use crate::http::extract::{ApiJson, ApiPath, Caller, Deadline, Maker};
 use crate::http::object;
 use crate::http::problem::{Problem, ProblemBody};
-use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, QualityBody, RecipeBody};
+use crate::http::quality::QualityBody;
+use crate::http::wire::{self, BaseRef, ExampleBody, InputDoc, PredictionBody, RecipeBody};
 use crate::service::{AdaptPredict, AdaptPredicted, AnswerStyle, Compared, Given, Predict, Predicted};
 
 pub fn router() -> OpenApiRouter<AppState> {

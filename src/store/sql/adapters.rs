@@ -7,11 +7,40 @@ use super::row::{Fields, json, number};
 use super::tx::TenantTx;
 use crate::domain::{Adapter, AdapterBlob, AdapterId, AdapterOrigin, TaskId};
 use crate::faults::{self, Site};
-use crate::store::StoreError;
+use crate::store::{ActiveBase, StoreError};
 
 /// Everything but the bytes.
 const COLUMNS: &str = "id, task_id, version, base_model, base_sha256, support_hash, support_count, recipe, labels, \
                        sha256, size_bytes, quality, created_at";
+
+/// By task, those that answer.
+pub(super) async fn active_bases(
+    tx: &mut TenantTx<'_>,
+    after: Option<TaskId>,
+    limit: usize,
+) -> Result<Vec<ActiveBase>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT tasks.id, tasks.base_model, adapters.base_sha256, adapters.recipe FROM tasks JOIN adapters \
+         ON adapters.tenant_id = tasks.tenant_id AND adapters.task_id = tasks.id \
+         AND adapters.version = tasks.active_version \
+         WHERE tasks.tenant_id = $1 AND tasks.id > $2 ORDER BY tasks.id LIMIT $3",
+    )
+    .bind(tx.tenant())
+    .bind(after.map(|task| task.to_string()).unwrap_or_default())
+    .bind(number(limit))
+    .fetch_all(&mut **tx)
+    .await?;
+    let active = |row| {
+        let fields = Fields { table: "tasks", row };
+        Ok(ActiveBase {
+            task: fields.parse("id")?,
+            base_model: fields.get("base_model")?,
+            base_sha256: fields.get("base_sha256")?,
+            recipe: fields.json("recipe")?,
+        })
+    };
+    rows.iter().map(active).collect()
+}
 
 /// Its length and digest are taken from the bytes themselves.
 pub(super) async fn insert(tx: &mut TenantTx<'_>, adapter: &Adapter, blob: &AdapterBlob) -> Result<(), StoreError> {

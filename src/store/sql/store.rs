@@ -9,7 +9,7 @@ use crate::domain::{
     Adapter, AdapterBlob, AdapterId, AdapterOrigin, Example, LabelCount, PredictionId, Promoted, Promotion,
     StoredPrediction, Support, SupportFilter, SupportId, Task, TaskId, TaskPatch, TenantId, Timestamp,
 };
-use crate::store::{Added, Answering, Hint, Page, Store, StoreError};
+use crate::store::{ActiveBase, Added, Answering, Hint, Page, Store, StoreError};
 
 type Answer<T> = Result<T, StoreError>;
 
@@ -166,6 +166,16 @@ impl Store for SqlStore {
 
     async fn find_adapter(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Adapter>> {
         self.look(tenant, move |mut tx| Box::pin(async move { adapters::find(&mut tx, task, version).await })).await
+    }
+
+    async fn list_active_bases(
+        &self,
+        tenant: TenantId,
+        after: Option<TaskId>,
+        limit: usize,
+    ) -> Answer<Vec<ActiveBase>> {
+        self.look(tenant, move |mut tx| Box::pin(async move { adapters::active_bases(&mut tx, after, limit).await }))
+            .await
     }
 
     async fn find_answering(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Answering>> {

@@ -83,6 +83,13 @@ pub fn write(folder: &Path) {
     }
 }
 
+/// Puts other numbers in the place of one of those base models'.
+pub fn write_next(folder: &Path, name: &str) {
+    let (base, model) = bundle::load_model(&folder.join(name), Device::Cpu).unwrap();
+    let next = Model::fresh(model.architecture, 8, Device::Cpu).unwrap();
+    bundle::write(&folder.join(name), base.manifest, &next.theta).unwrap();
+}
+
 /// Writes a base model whose numbers are none.
 pub fn write_unfit(folder: &Path) {
     let (input, kind) = (InputSchema::Vector { width: 2 }, Kind::Classification);

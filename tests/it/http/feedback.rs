@@ -126,5 +126,35 @@ async fn an_estimate_names_its_suspects_and_how_sure_it_may_be() {
     let slip = examples["data"].as_array().unwrap().iter().find(|example| example["id"] == id).unwrap().clone();
     assert_eq!(slip["input"], json!([5.1, 5.3]));
     assert_eq!(stored["calibration"], quality["calibration"]);
+    assert_eq!((&quality["duplicates"], &quality["too_few"]), (&json!(null), &json!(null)));
     assert!(quality["calibration"]["temperature"].as_f64().unwrap() > 0.0, "{quality}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_estimate_names_examples_that_are_there_twice_or_alone() {
+    let app = TestApp::start().await;
+    let example = |input: [f32; 2], label: &str| json!({"input": input, "label": label});
+    let support = json!([
+        example([0.0, 0.1], "low"),
+        example([0.1, 0.0], "low"),
+        example([5.0, 5.1], "high"),
+        example([0.1, 0.0], "high"), // a slip
+        example([5.0, 5.0], "high"),
+        example([9.0, 0.0], "far"),
+    ]);
+
+    let once = app.post("/v1/adapt-predict", with(adapt_predict(), "/support", support.clone())).await.ok(200);
+    let made = app.post("/v1/tasks", json!({"name": "n", "base_model": "plane", "support": support})).await;
+    let task = made.header("location").to_owned();
+    app.adapt(&task).await;
+    let stored = app.get(&format!("{task}/adapters/1")).await.ok(200)["quality"].clone();
+
+    let twice = json!([{"indices": [1, 3], "labels": ["low", "high"]}]);
+    assert_eq!((&once["quality"]["duplicates"], &once["quality"]["too_few"]), (&twice, &json!(["far"])));
+    let (labels, ids) = (&stored["duplicates"][0]["labels"], &stored["duplicates"][0]["ids"]);
+    assert!(*labels == json!(["low", "high"]) || *labels == json!(["high", "low"]), "{stored}");
+    for index in 0..2 {
+        let named = app.get(&format!("{task}/support/{}", ids[index].as_str().unwrap())).await.ok(200);
+        assert_eq!((&named["label"], &named["input"]), (&labels[index], &json!([0.1, 0.0])));
+    }
 }

@@ -24,6 +24,7 @@ mod nearest;
 mod predictions;
 mod quotas;
 mod ranking;
+mod renewals;
 pub mod samples;
 mod schema;
 mod story;

@@ -70,6 +70,9 @@ pub async fn without_promotion_the_active_version_stays(fixture: &Fixture) {
         calibration: None,
         confusions: Vec::new(),
         suspects: Vec::new(),
+        outliers: Vec::new(),
+        duplicates: Vec::new(),
+        too_few: vec!["a".to_owned()],
     });
 
     let completion = Completion::Adapted(Box::new(adapter.clone()), blob);
