@@ -164,6 +164,32 @@ fn files_are_short() {
     assert!(found.is_empty(), "\n{}\n", found.join("\n"));
 }
 
+/// Names of the bodies that a file describes in the contract.
+fn described(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let derives =
+        lines.iter().enumerate().filter(|(_, line)| line.starts_with("#[derive(") && line.contains("ToSchema"));
+    let name = |(place, _): (usize, &&str)| {
+        let rest = lines[place..].iter().flat_map(|line| line.split_whitespace());
+        let mut words = rest.skip_while(|word| *word != "struct" && *word != "enum");
+        words
+            .nth(1)
+            .map(|name| name.trim_end_matches([';', '{']).split(['<', '(']).next().unwrap_or_default().to_owned())
+    };
+    derives.filter_map(name).collect()
+}
+
+/// Of two bodies of one name the contract would show one.
+#[test]
+fn no_two_bodies_of_the_contract_have_one_name() {
+    let mut seen = BTreeSet::new();
+    let names: Vec<String> = rust_files(here(), "src").iter().flat_map(|(_, text)| described(text)).collect();
+
+    let twice: Vec<&String> = names.iter().filter(|name| !seen.insert(*name)).collect();
+
+    assert!(names.len() > 100 && twice.is_empty(), "{} bodies, of one name: {twice:?}", names.len());
+}
+
 #[test]
 fn both_databases_have_the_same_migrations() {
     let names = |folder: &str| -> BTreeSet<String> {

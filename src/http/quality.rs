@@ -43,7 +43,7 @@ pub struct QualityBody {
     outliers: Vec<OutlierBody>,
     /// Examples that are there twice: one counts twice, or is labelled in two ways.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    duplicates: Vec<DuplicateBody>,
+    duplicates: Vec<TwinsBody>,
     /// Labels with a single example: nothing can be said of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     too_few: Vec<String>,
@@ -119,7 +119,7 @@ impl From<Outlier> for OutlierBody {
 
 /// Two examples that come to the same numbers.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct DuplicateBody {
+pub struct TwinsBody {
     /// Their ids, if they are stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -133,7 +133,7 @@ pub struct DuplicateBody {
     labels: [String; 2],
 }
 
-impl From<Duplicate> for DuplicateBody {
+impl From<Duplicate> for TwinsBody {
     fn from(Duplicate { places, ids, labels }: Duplicate) -> Self {
         Self { ids, indices: ids.is_none().then_some(places), labels }
     }
@@ -182,7 +182,7 @@ impl From<Quality> for QualityBody {
                 .collect(),
             suspects: quality.suspects.into_iter().map(SuspectBody::from).collect(),
             outliers: quality.outliers.into_iter().map(OutlierBody::from).collect(),
-            duplicates: quality.duplicates.into_iter().map(DuplicateBody::from).collect(),
+            duplicates: quality.duplicates.into_iter().map(TwinsBody::from).collect(),
             too_few: quality.too_few,
         }
     }
