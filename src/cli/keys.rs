@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{CliError, out};
 use crate::config::StoreConfig;
-use crate::domain::{Scope, SystemClock, SystemIds};
+use crate::domain::{KeyId, KeyRecord, Scope, SystemClock, SystemIds};
 use crate::service::keys::{self, NewKey};
 use crate::store;
 
-/// Makes keys.
+/// Makes, lists and ends keys.
 #[derive(clap::Args, Debug)]
 pub struct Keys {
     #[command(subcommand)]
@@ -33,19 +33,46 @@ enum KeysCommand {
         #[command(flatten)]
         store: StoreConfig,
     },
+    /// Lists a tenant's keys, newest first: id, scope, when it was made, when it ends, name.
+    List {
+        /// The tenant's name.
+        tenant: String,
+        #[command(flatten)]
+        store: StoreConfig,
+    },
+    /// Ends a key at once; a server that does not hear of it takes it for half a minute more.
+    Revoke {
+        /// Its id, `key_…`: what `list` says, not the key itself.
+        id: KeyId,
+        #[command(flatten)]
+        store: StoreConfig,
+    },
 }
 
 impl Keys {
-    /// Makes the key.
+    /// Does it.
     pub fn run(self) -> Result<(), CliError> {
-        let KeysCommand::Create { tenant, scope, name, days, store } = self.command;
-        let valid_for = days.map(|days| Duration::from_hours(24 * u64::from(days)));
         super::runtime()?.block_on(async {
-            let store = store::open(&store).await?;
-            let made =
-                keys::create(&*store, &SystemClock, &SystemIds, &tenant, NewKey { name, scope, valid_for }).await?;
-            out::line(made.key.reveal());
+            match self.command {
+                KeysCommand::Create { tenant, scope, name, days, store } => {
+                    let store = store::open(&store).await?;
+                    let valid_for = days.map(|days| Duration::from_hours(24 * u64::from(days)));
+                    let new = NewKey { name, scope, valid_for };
+                    let made = keys::create(&*store, &SystemClock, &SystemIds, &tenant, new).await?;
+                    out::line(made.key.reveal());
+                }
+                KeysCommand::List { tenant, store } => {
+                    let store = store::open(&store).await?;
+                    keys::list(&*store, &tenant).await?.iter().for_each(|key| out::line(shown(key)));
+                }
+                KeysCommand::Revoke { id, store } => keys::revoke(&*store::open(&store).await?, id).await?,
+            }
             Ok(())
         })
     }
+}
+
+fn shown(KeyRecord { id, scope, created_at, expires_at, name, .. }: &KeyRecord) -> String {
+    let ends = expires_at.map_or_else(|| "never".to_owned(), |end| end.to_string());
+    format!("{id}  {:<7}  {created_at}  {ends}  {}", scope.name(), name.as_deref().unwrap_or("-"))
 }

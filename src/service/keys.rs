@@ -64,6 +64,27 @@ pub async fn create(
     add(store, clock, ids, tenant.id, new).await
 }
 
+/// Keys of the tenant of that name, newest first. For operators, beside the server.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] if there is no such tenant.
+pub async fn list(store: &dyn Store, tenant: &str) -> Result<Vec<KeyRecord>> {
+    let tenant = store.find_tenant(tenant).await?.ok_or(ServiceError::NotFound("tenant"))?;
+    Ok(store.list_keys(tenant.id).await?)
+}
+
+/// Ends a key, whoever's it is, and tells running servers.
+///
+/// # Errors
+/// [`ServiceError::NotFound`] if there is no such key.
+pub async fn revoke(store: &dyn Store, key: KeyId) -> Result<()> {
+    let record = store.find_key(key).await?.ok_or(ServiceError::NotFound("key"))?;
+    store.delete_key(record.tenant, key).await?;
+    // A server that does not hear of it finds out when it next reads the key's record.
+    let _ = store.hint(Hint::Key(key)).await;
+    Ok(())
+}
+
 /// The first key of a store that knows nobody yet: of the tenant `default`, for everything. None if somebody is there.
 pub async fn create_first(store: &dyn Store, clock: &dyn Clock, ids: &dyn IdSource) -> Result<Option<KeyMade>> {
     if !store.list_tenants(Page { after: None, limit: 1 }).await?.is_empty() {

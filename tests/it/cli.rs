@@ -211,6 +211,25 @@ fn the_first_start_shows_a_key_that_works_and_no_later_one_does() {
 }
 
 #[test]
+fn keys_are_listed_and_ended_beside_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let done = imprint(folder.path()).arg("keys").args(arguments).output().unwrap();
+        (done.status.success(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    run(&["create", "anna", "--scope", "predict", "--name", "phone", "--days", "30"]);
+    let (_, list) = run(&["list", "anna"]);
+    let id = list.split_whitespace().next().unwrap();
+
+    let ended = run(&["revoke", id]);
+
+    assert!(list.lines().count() == 1 && list.contains("predict") && list.contains("phone"), "{list}");
+    assert_eq!(ended, (true, String::new()));
+    assert_eq!(run(&["list", "anna"]), (true, String::new()));
+    assert!(!run(&["revoke", id]).0 && !run(&["list", "berta"]).0);
+}
+
+#[test]
 fn without_keys_a_server_is_for_this_machine_alone() {
     let folder = tempfile::tempdir().unwrap();
     bases::write(&folder.path().join("models"));
