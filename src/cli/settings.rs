@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn the_file_is_below_the_environment_and_flags() {
-        let file = settings("max_body_bytes = 1000\nworkers = 3\nauth = \"open\"\nmigrate-on-start = false").unwrap();
+        let file = settings("max_body_bytes = 1000\nworkers = 3\nno-auth = true\nmigrate-on-start = false").unwrap();
         let path = ["serve".to_owned()];
         let matches = file.below(Cli::command(), &path).get_matches_from(["imprint", "serve", "--workers", "2"]);
         let (_, serve) = matches.subcommand().unwrap();
@@ -159,11 +159,12 @@ mod tests {
         assert_eq!(serve.get_one::<usize>("max_body_bytes"), Some(&1000));
         assert_eq!(serve.get_one::<usize>("workers"), Some(&2));
         assert_eq!(serve.get_one::<bool>("migrate_on_start"), Some(&false));
+        assert_eq!(serve.get_one::<bool>("no_auth"), Some(&true));
         let said: Vec<_> =
             origins(&Cli::command(), &matches, &file).into_iter().map(|found| (found.name, found.source)).collect();
         let from_file = file.path.display().to_string();
         assert!(said.contains(&("workers".to_owned(), "--workers".to_owned())), "{said:?}");
-        assert!(said.contains(&("auth".to_owned(), from_file)), "{said:?}");
+        assert!(said.contains(&("no-auth".to_owned(), from_file)), "{said:?}");
         assert!(!said.iter().any(|(name, _)| name == "listen"), "{said:?}");
     }
 

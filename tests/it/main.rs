@@ -9,6 +9,7 @@ mod courier;
 mod data;
 mod encoder;
 mod http;
+mod keys;
 mod observability;
 mod postgres;
 mod proxy;
