@@ -10,6 +10,7 @@ import json
 import os
 import pathlib
 import random
+import statistics
 import threading
 import time
 
@@ -46,17 +47,17 @@ def work(number):
 
 
 def slope(points, blocks=12):
-    """Per hour, and half of its 95 % interval. Neighbouring samples are alike, so each of twelve means is one observation."""
+    """Per hour, and half of its 95 % interval. What adds up, as memory does, wanders: where it is says where it will be, and
+    a line through it would seem surer than it is. So twelve means are taken, and the eleven steps between them are the
+    observations: independent of each other if nothing leaks, all of one sign if something does."""
     size = len(points) // blocks
     if size == 0:
         return None, None
     blocked = [points[size * block:size * (block + 1)] for block in range(blocks)]
     means = [[sum(axis) / size for axis in zip(*block)] for block in blocked]
-    mean_x, mean_y = (sum(axis) / blocks for axis in zip(*means))
-    spread = sum((x - mean_x) ** 2 for x, _ in means)
-    gain = sum((x - mean_x) * (y - mean_y) for x, y in means) / spread
-    rest = sum((y - mean_y - gain * (x - mean_x)) ** 2 for x, y in means) / (blocks - 2)
-    return round(gain, 3), round(2.228 * (rest / spread) ** 0.5, 3)  # Student's t with ten degrees of freedom
+    steps = [(y - before) / (x - earlier) for (earlier, before), (x, y) in zip(means, means[1:])]
+    spread = statistics.stdev(steps) / len(steps) ** 0.5
+    return round(statistics.mean(steps), 3), round(2.228 * spread, 3)  # Student's t with ten degrees of freedom
 
 
 def sockets(process):
