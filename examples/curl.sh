@@ -3,7 +3,7 @@
 #
 #     examples/curl.sh --server http://127.0.0.1:8080 --key imprint_…
 #
-# The server needs the base model `text`. Nothing is left behind.
+# Without them it speaks to the server of `make demo`. The server needs the base model `text`. Nothing is left behind.
 set -euo pipefail
 
 SERVER=http://127.0.0.1:8080 KEY=
@@ -16,6 +16,8 @@ while [ $# -gt 1 ]; do
 done
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+demo=$(dirname "$0")/../.imprint/demo.key
+if [ -z "$KEY" ] && [ -s "$demo" ]; then KEY=$(cat "$demo"); fi
 
 say() { printf '\n\n== %s\n' "$1"; }
 api() { curl -sS --fail-with-body "$SERVER$1" -H "Authorization: Bearer $KEY" "${@:2}"; }
@@ -51,7 +53,7 @@ curl -sSN "$SERVER/v1/adaptations/$A/events" -H "Authorization: Bearer $KEY" -H 
 say 'the same request again acts once, and is answered alike'
 api "/v1/tasks/$T/adaptations" -X POST -D - -o /dev/null -H 'Idempotency-Key: first' | grep -i '^idempotent-replayed'
 
-say 'answers: the best label, none where it is not sure enough, and what is like the question'
+say 'answers: the best label, marked where it is not sure enough, and what is like the question'
 json "/v1/tasks/$T/predict" -d '{"query": ["the courier never came", "hm"], "top_k": 1, "abstain": true, "nearest": 1, "store": true}' |
   tee "$folder/answer"
 

@@ -39,7 +39,9 @@ def main():
     task = f"/v1/tasks/{call('POST', '/v1/tasks', body)['id']}"
     adapted = call("POST", f"{task}/adaptations", {})
     quality = call("GET", f"{task}/adapters/{adapted['result']['version']}")["quality"]
-    print(f"Taught from {len(support)} questions; of these, each held out in turn, {quality['accuracy']:.0%} are understood.\n")
+    low, high = quality["accuracy_ci95"]
+    print(f"Taught from {len(support)} questions. Its own estimate, from holding each of them out: {quality['accuracy']:.0%} of "
+          f"others will be understood ({low:.0%} to {high:.0%}).\n")
 
     body = {"query": QUESTIONS, "abstain": True, "nearest": 1, "store": True}
     predictions = call("POST", f"{task}/predict", body)["predictions"]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import pathlib
 import sys
 import urllib.error
 import urllib.request
@@ -11,11 +12,15 @@ def connect(description):
     """`--server` and `--key` from the command line; a function that sends one request and returns the answer's JSON."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--server", default="http://127.0.0.1:8080")
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--key", help="the demo's by default")
     arguments = parser.parse_args()
+    demo = pathlib.Path(__file__).parent.parent / ".imprint" / "demo.key"
+    if arguments.key is None and not demo.exists():
+        parser.error(f"--key is needed: `imprint keys create TENANT` makes one, and `make demo` leaves its own in {demo}")
+    key = arguments.key or demo.read_text().strip()
 
     def call(method, path, body=None):
-        headers = {"Authorization": f"Bearer {arguments.key}", "Content-Type": "application/json", "Prefer": "wait=60"}
+        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Prefer": "wait=60"}
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(arguments.server + path, data, headers, method=method)
         try:

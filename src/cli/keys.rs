@@ -63,7 +63,11 @@ impl Keys {
                 }
                 KeysCommand::List { tenant, store } => {
                     let store = store::open(&store).await?;
-                    keys::list(&*store, &tenant).await?.iter().for_each(|key| out::line(shown(key)));
+                    let found = keys::list(&*store, &tenant).await?;
+                    if !found.is_empty() {
+                        out::note(format!("{:<30}  {:<7}  {:<24}  {:<24}  name", "id", "scope", "made", "ends"));
+                    }
+                    found.iter().for_each(|key| out::line(shown(key)));
                 }
                 KeysCommand::Revoke { id, store } => keys::revoke(&*store::open(&store).await?, id).await?,
             }
@@ -74,5 +78,6 @@ impl Keys {
 
 fn shown(KeyRecord { id, scope, created_at, expires_at, name, .. }: &KeyRecord) -> String {
     let ends = expires_at.map_or_else(|| "never".to_owned(), |end| end.to_string());
-    format!("{id}  {:<7}  {created_at}  {ends}  {}", scope.name(), name.as_deref().unwrap_or("-"))
+    let (id, made) = (id.to_string(), created_at.to_string());
+    format!("{id:<30}  {:<7}  {made:<24}  {ends:<24}  {}", scope.name(), name.as_deref().unwrap_or("-"))
 }
