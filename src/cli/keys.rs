@@ -67,7 +67,9 @@ impl Keys {
                     if !found.is_empty() {
                         out::note(format!("{:<30}  {:<7}  {:<24}  {:<24}  name", "id", "scope", "made", "ends"));
                     }
-                    found.iter().for_each(|key| out::line(shown(key)));
+                    for key in &found {
+                        out::line(shown(key));
+                    }
                 }
                 KeysCommand::Revoke { id, store } => keys::revoke(&*store::open(&store).await?, id).await?,
             }

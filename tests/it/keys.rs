@@ -36,7 +36,7 @@ fn keys_are_listed_and_ended_beside_the_server() {
 
     let ended = run(&["revoke", id]);
 
-    assert!(list.lines().count() == 1 && list.contains("predict") && list.contains("phone"), "{list}");
+    assert!(list.lines().count() == 2 && list.contains("predict") && list.contains("phone"), "{list}");
     assert_eq!(ended, (true, String::new()));
     assert_eq!(run(&["list", "anna"]), (true, String::new()));
     assert!(!run(&["revoke", id]).0 && !run(&["list", "berta"]).0);
