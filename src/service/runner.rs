@@ -1,4 +1,4 @@
-//! Runners: they claim adaptations from the store and work them off ([`attempt`](super::attempt)).
+//! Runners: they claim adaptations from the store and work them off ([`attempt`]).
 //!
 //! A hint wakes a runner early; polling finds what no hint told of. Beside them goes what a process does for its tenants all the
 //! time: telling other processes, hearing them, storing what was counted.
