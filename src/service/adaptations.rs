@@ -48,8 +48,18 @@ impl Service {
         self.take_room(tenant, 0).await?;
         self.check_compute(tenant).await?;
         self.engine.afford(&base.manifest.name, Size { inner_steps: new.recipe.inner_steps, ..size })?;
-        let adaptation = Adaptation {
-            id: AdaptationId::fresh(&*self.ids),
+        let adaptation = self.queued(AdaptationId::fresh(&*self.ids), &task, new);
+        if self.store.count_ahead(tenant, &adaptation).await? >= self.config.tenant_queued_adaptations {
+            return Err(ServiceError::Limited { code: "tenant_queue", retry_after: QUEUE_RETRY });
+        }
+        self.submit(tenant, &adaptation).await?;
+        Ok(adaptation)
+    }
+
+    /// An adaptation that waits.
+    pub(super) fn queued(&self, id: AdaptationId, task: &Task, new: NewAdaptation) -> Adaptation {
+        Adaptation {
+            id,
             task: task.id,
             recipe: new.recipe,
             latency_budget_ms: new.latency_budget_ms,
@@ -62,21 +72,25 @@ impl Service {
             started_at: None,
             finished_at: None,
             trace: new.trace,
-        };
-        if self.store.count_ahead(tenant, &adaptation).await? >= self.config.tenant_queued_adaptations {
-            return Err(ServiceError::Limited { code: "tenant_queue", retry_after: QUEUE_RETRY });
         }
-        match self.store.submit_adaptation(tenant, &adaptation, self.config.max_queued_adaptations).await {
+    }
+
+    /// Puts it into the queue, and wakes a runner.
+    ///
+    /// # Errors
+    /// [`ServiceError::Overloaded`] if the queue is full, [`ServiceError::NotFound`] if the task is gone since it was found.
+    pub(super) async fn submit(&self, tenant: TenantId, adaptation: &Adaptation) -> Result<()> {
+        match self.store.submit_adaptation(tenant, adaptation, self.config.max_queued_adaptations).await {
             Err(StoreError::Full { .. }) => return Err(ServiceError::Overloaded { retry_after: QUEUE_RETRY }),
             submitted => {
                 if !submitted? {
-                    return Err(ServiceError::NotFound("task")); // deleted since it was found
+                    return Err(ServiceError::NotFound("task"));
                 }
             }
         }
         self.hints.submitted.notify_one();
         self.hints.outgoing.notify_one();
-        Ok(adaptation)
+        Ok(())
     }
 
     /// Adapts a task whose examples have changed, if its settings say so and there is enough to adapt to. One that waits

@@ -4,18 +4,19 @@
 //! (`omniglot@1` beside `omniglot`); a tenant who promotes by hand is left to do so. If it is not there, its adapters answer
 //! nothing any more, and the new one takes their place as soon as it is there.
 //!
-//! Every process looks once, when it starts. The jobs' ids follow from what they are for, so that many processes, and many starts,
-//! submit each of them once.
+//! Every process looks when it starts, and every now and then: while servers are replaced one by one, a job may come to one that
+//! has the old base model yet, and is submitted again. The jobs' ids follow from what they are for, so that many processes, and
+//! many looks, submit each of them once.
 
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
-use super::{Page, Result, Service, ServiceError};
-use crate::domain::{Adaptation, AdaptationId, AdaptationStatus, Promotion, TaskId, TenantId};
-use crate::store::{ActiveBase, StoreError};
+use super::{NewAdaptation, Page, Result, Service, ServiceError};
+use crate::domain::{AdaptationId, Promotion, TaskId, TenantId};
+use crate::store::ActiveBase;
 
 /// Tenants that are read at a time.
 const TENANTS: usize = 100;
@@ -23,11 +24,23 @@ const TENANTS: usize = 100;
 const TASKS: usize = 500;
 /// Jobs of one tenant that wait for this: its own should not be turned away for it.
 const WAITING: usize = 4;
+/// How often one task is tried: what fails each time will go on to.
+const TRIES: u32 = 3;
+/// Time between two looks.
+const LOOK_AGAIN: Duration = Duration::from_mins(30);
 /// Time until what found no place, or no database, is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
 
+/// Looks for what is to be adapted again, for ever.
+pub(super) async fn renew(service: Service) {
+    loop {
+        look(&service).await;
+        sleep(LOOK_AGAIN).await;
+    }
+}
+
 /// Submits what is to be adapted again, of all tenants.
-pub(super) async fn renew(service: &Service) {
+async fn look(service: &Service) {
     let (mut after, mut submitted) = (None, 0usize);
     loop {
         let page = Page { after, limit: TENANTS };
@@ -94,49 +107,44 @@ impl Service {
             (true, Promotion::Never) => Promotion::Never,
             (true, _) => Promotion::IfBetter,
         };
-        let id = id_of(task.id, &base.sha256, promote);
-        if self.store.find_adaptation(tenant, id).await?.is_some() {
-            return Ok(false);
-        }
+        let Some(id) = self.next_try(tenant, task.id, &base.sha256, promote).await? else { return Ok(false) };
         self.check_recipe(base, &active.recipe, "")?;
         self.check_support(tenant, base, task.id, task.kind).await?;
-        let adaptation = Adaptation {
-            id,
-            task: task.id,
-            recipe: active.recipe,
-            latency_budget_ms: None,
-            promote,
-            status: AdaptationStatus::Queued,
-            attempt: 0,
-            version: None,
-            failure: None,
-            created_at: self.clock.now(),
-            started_at: None,
-            finished_at: None,
-            trace: None,
-        };
+        let new = NewAdaptation { recipe: active.recipe, promote: Some(promote), ..NewAdaptation::default() };
+        let adaptation = self.queued(id, &task, new);
         if self.store.count_ahead(tenant, &adaptation).await? >= WAITING {
             return Err(ServiceError::Overloaded { retry_after: AGAIN });
         }
-        let is_submitted =
-            match self.store.submit_adaptation(tenant, &adaptation, self.config.max_queued_adaptations).await {
-                Err(StoreError::Full { .. }) => return Err(ServiceError::Overloaded { retry_after: AGAIN }),
-                submitted => submitted?,
-            };
-        if is_submitted {
-            metrics::counter!("imprint_renewals_total").increment(1);
-            self.hints.submitted.notify_one();
-            self.hints.outgoing.notify_one();
-        } else {
-            warn!(task.id = %task.id, "a task that was to be adapted again is gone");
+        self.submit(tenant, &adaptation).await?;
+        metrics::counter!("imprint_renewals_total").increment(1);
+        Ok(true)
+    }
+
+    /// Under which id to submit the job; none if one is under way, has done it, or it was tried often enough.
+    async fn next_try(
+        &self,
+        tenant: TenantId,
+        task: TaskId,
+        base_sha256: &str,
+        promote: Promotion,
+    ) -> Result<Option<AdaptationId>> {
+        for number in 0..TRIES {
+            let id = id_of(task, base_sha256, promote, number);
+            let Some(before) = self.store.find_adaptation(tenant, id).await? else { return Ok(Some(id)) };
+            // A server that still has the base model before may have run it.
+            let made = self.adapter_of(tenant, &before).await?;
+            if !before.status.is_final() || made.is_some_and(|adapter| adapter.base_sha256 == base_sha256) {
+                return Ok(None);
+            }
         }
-        Ok(is_submitted)
+        Ok(None)
     }
 }
 
-/// The same for the same task, base model and policy, whoever submits it.
-fn id_of(task: TaskId, base_sha256: &str, promote: Promotion) -> AdaptationId {
-    let digest: [u8; 32] = Sha256::digest(format!("renewal {task} {base_sha256} {}", promote.name())).into();
+/// The same for the same task, base model, policy and try, whoever submits it.
+fn id_of(task: TaskId, base_sha256: &str, promote: Promotion, number: u32) -> AdaptationId {
+    let said = format!("renewal {task} {base_sha256} {} {number}", promote.name());
+    let digest: [u8; 32] = Sha256::digest(said).into();
     let (bits, _) = digest.split_first_chunk().expect("sixteen of thirty-two");
     AdaptationId::from_bits(*bits)
 }

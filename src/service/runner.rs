@@ -53,10 +53,7 @@ impl Runners {
         messengers.spawn(steadily("who counts usage", move || count(counting.clone())));
         if service.config.runners > 0 {
             let service = of(service);
-            messengers.spawn(steadily("who adapts again", move || {
-                let service = service.clone();
-                async move { renewals::renew(&service).await }
-            }));
+            messengers.spawn(steadily("who adapts again", move || renewals::renew(service.clone())));
         }
         Self { stop, running, _messengers: messengers }
     }

@@ -128,3 +128,31 @@ async fn without_the_version_before_the_new_adapter_takes_its_place() {
     let old = after.post(&format!("{task}/predict"), json!({"query": [[1, 2]], "version": 1})).await;
     old.problem(409, "base_model_changed");
 }
+
+/// While servers are replaced one by one, one that has the base model before may run the job.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_a_server_of_the_version_before_ran_is_submitted_again() {
+    let upgrade = Upgrade::new();
+    let before = upgrade.start("before", 1).await;
+    let task = before.task().await;
+    before.adapt(&task).await;
+    let key = before.key.clone();
+    drop(before);
+    upgrade.keep();
+    let mut after = upgrade.start("after", 2).await;
+    after.key = key.clone();
+    answered_by(&after, &task, 2).await;
+    // As such a server would have left it: the job found the adapter that was there.
+    after.sql("UPDATE adaptations SET version = 1").await;
+    after.sql("DELETE FROM promotions WHERE version = 2").await;
+    after.sql("DELETE FROM adapters WHERE version = 2").await;
+    after.sql("UPDATE tasks SET active_version = 1, latest_version = 1").await;
+    drop(after);
+
+    let mut again = upgrade.start("after", 3).await;
+    again.key = key;
+    answered_by(&again, &task, 2).await;
+
+    let adapter = again.get(&format!("{task}/adapters/2")).await.ok(200);
+    assert_eq!(adapter["base_model"]["sha256"], again.get("/v1/base-models/plane").await.ok(200)["sha256"]);
+}
