@@ -1,7 +1,6 @@
 //! Compression of answers, for clients that say `Accept-Encoding: gzip`.
 
-use axum::http::Extensions;
-use axum::http::{HeaderMap, StatusCode, Version, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
 use tower_http::compression::predicate::{And, Predicate, SizeAbove};
 use tower_http::compression::{CompressionLayer, CompressionLevel};
 
