@@ -19,3 +19,4 @@ mod store;
 mod tagging_training;
 mod text_training;
 mod training;
+mod workshop;

@@ -2,17 +2,13 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
 
-use serde_json::Value;
 use sha2::Digest;
-use tempfile::TempDir;
 
-use crate::http::tiny_encoder;
+use crate::workshop::Workshop;
 
 /// Sentences in which words that begin with `letter` are names.
-fn corpus(path: &Path, letter: char, label: &str) {
+fn corpus(letter: char, label: &str) -> String {
     let mut lines = String::new();
     for sentence in 0..30u8 {
         for word in 0..4 + sentence % 3 {
@@ -24,15 +20,11 @@ fn corpus(path: &Path, letter: char, label: &str) {
         }
         lines.push('\n');
     }
-    fs::write(path, lines).unwrap();
+    lines
 }
 
-/// A folder with two corpora, an encoder and a training file that tunes it.
-fn folder() -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    tiny_encoder::write(&folder.path().join("encoders/tiny"));
-    corpus(&folder.path().join("towns.conll"), 't', "town");
-    corpus(&folder.path().join("names.conll"), 'n', "name");
+/// Two corpora, and a training file that tunes the encoder.
+fn workshop() -> Workshop {
     let training = r#"
         name = "words"
         version = "1"
@@ -57,37 +49,26 @@ fn folder() -> TempDir {
         train = ["names.conll"]
         test = ["names.conll"]
     "#;
-    fs::write(folder.path().join("words.toml"), training).unwrap();
-    folder
-}
-
-fn imprint(folder: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_imprint"));
-    command.env_clear().current_dir(folder).args(arguments).args(["--data", ".", "--encoders", "encoders"]);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    output
-}
-
-fn tuning(folder: &Path) -> Vec<u8> {
-    fs::read(folder.join("models/words/tuning.safetensors")).unwrap()
+    let workshop = Workshop::new("words", training);
+    workshop.write("towns.conll", &corpus('t', "town"));
+    workshop.write("names.conll", &corpus('n', "name"));
+    workshop
 }
 
 #[test]
 fn a_tagger_tunes_its_encoder_to_a_file_of_the_bundle_and_to_the_same_bits() {
-    let folder = folder();
+    let workshop = workshop();
+    let tuning = || fs::read(workshop.of_bundle("tuning.safetensors")).unwrap();
 
-    imprint(folder.path(), &["train", "words.toml", "--test-episodes", "1"]);
-    let first = tuning(folder.path());
-    imprint(folder.path(), &["train", "words.toml", "--test-episodes", "1", "--restart"]);
-    let manifest = fs::read(folder.path().join("models/words/manifest.json")).unwrap();
-    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    workshop.train(&["--test-episodes", "1"]);
+    let first = tuning();
+    workshop.train(&["--test-episodes", "1", "--restart"]);
+    let manifest = workshop.manifest();
 
-    assert_eq!(first, tuning(folder.path()));
+    assert_eq!(first, tuning());
     assert_eq!(manifest["input"]["encoder"]["tuning"], imprint::domain::hex(&sha2::Sha256::digest(&first)));
     // What the manifest says of the corpus that was held out is what the bundle says when it is read again.
-    let measured = imprint(folder.path(), &["eval", "words", "--episodes", "1", "--seed", "1000", "--json"]);
-    let report: Value = serde_json::from_slice(&measured.stdout).unwrap();
+    let report = workshop.eval(&["--episodes", "1", "--seed", "1000"]);
     assert_eq!(report["figures"][0]["entity_f1"]["mean"], manifest["figures"][0]["mean"]);
     assert!(manifest["figures"][0]["mean"].as_f64().unwrap() > 0.8, "{manifest}");
 }
