@@ -126,7 +126,7 @@ impl AccountStore for SqlStore {
                     .bind(&name)
                     .fetch_one(&mut *tx)
                     .await?;
-                seed(&Fields { table: "signing_keys", row: &row })
+                seed(&Fields::of("signing_keys", &row))
             })
         })
         .await
@@ -235,7 +235,7 @@ async fn list_usage(tx: &mut TenantTx<'_>, from: i64, to: i64) -> Answer<Vec<(i6
 }
 
 fn usage(row: &AnyRow) -> Answer<(i64, Usage)> {
-    let fields = Fields { table: "usage", row };
+    let fields = Fields::of("usage", row);
     let usage = Usage {
         requests: fields.number("requests")?,
         predictions: fields.number("predictions")?,
@@ -263,7 +263,7 @@ async fn holdings(tx: &mut TenantTx<'_>) -> Answer<Holdings> {
     .bind(tx.tenant())
     .fetch_one(&mut **tx)
     .await?;
-    let fields = Fields { table: "holdings", row: &row };
+    let fields = Fields::of("holdings", &row);
     Ok(Holdings {
         tasks: fields.number("tasks")?,
         support: fields.number("support")?,
@@ -319,7 +319,7 @@ async fn list_audit(tx: &mut TenantTx<'_>, page: Page<AuditId>) -> Answer<Vec<Au
 }
 
 fn entry(row: &AnyRow) -> Answer<AuditEntry> {
-    let fields = Fields { table: "audit", row };
+    let fields = Fields::of("audit", row);
     let key: Option<String> = fields.get("key_id")?;
     Ok(AuditEntry {
         id: fields.parse("id")?,

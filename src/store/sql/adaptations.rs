@@ -117,7 +117,7 @@ pub(super) async fn cancel(tx: &mut TenantTx<'_>, id: AdaptationId) -> Result<Op
 }
 
 pub(super) fn adaptation(row: &AnyRow) -> Result<Adaptation, StoreError> {
-    let fields = Fields { table: "adaptations", row };
+    let fields = Fields::of("adaptations", row);
     Ok(Adaptation {
         id: fields.parse("id")?,
         task: fields.parse("task_id")?,

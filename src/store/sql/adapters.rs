@@ -1,17 +1,25 @@
 //! Adapters: their rows, and their bytes.
 
+use std::sync::LazyLock;
+
 use sqlx::AssertSqlSafe;
-use sqlx::any::AnyRow;
 
 use super::row::{Fields, json, number};
+use super::tasks;
 use super::tx::TenantTx;
 use crate::domain::{Adapter, AdapterBlob, AdapterId, AdapterOrigin, TaskId};
 use crate::faults::{self, Site};
-use crate::store::{ActiveBase, StoreError};
+use crate::store::{ActiveBase, Answering, StoreError};
 
 /// Everything but the bytes.
 const COLUMNS: &str = "id, task_id, version, base_model, base_sha256, support_hash, support_count, recipe, labels, \
                        sha256, size_bytes, quality, created_at";
+
+/// The same beside the columns of a task.
+static JOINED: LazyLock<String> = LazyLock::new(|| {
+    let joined = |column: &str| format!("adapters.{column} AS adapters_{column}");
+    COLUMNS.split(", ").map(joined).collect::<Vec<_>>().join(", ")
+});
 
 /// By task, those that answer.
 pub(super) async fn active_bases(
@@ -31,7 +39,7 @@ pub(super) async fn active_bases(
     .fetch_all(&mut **tx)
     .await?;
     let active = |row| {
-        let fields = Fields { table: "tasks", row };
+        let fields = Fields::of("tasks", row);
         Ok(ActiveBase {
             task: fields.parse("id")?,
             base_model: fields.get("base_model")?,
@@ -90,7 +98,7 @@ pub(super) async fn find_from(
     .bind(json(&origin.labels))
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(|row| Fields { table: "adapters", row: &row }.number("version")).transpose()
+    row.map(|row| Fields::of("adapters", &row).number("version")).transpose()
 }
 
 /// The version of the task that has the same bytes and labels.
@@ -105,7 +113,7 @@ pub(super) async fn find_same(tx: &mut TenantTx<'_>, adapter: &Adapter) -> Resul
     .bind(json(&adapter.labels))
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(|row| Fields { table: "adapters", row: &row }.number("version")).transpose()
+    row.map(|row| Fields::of("adapters", &row).number("version")).transpose()
 }
 
 pub(super) async fn find(
@@ -123,7 +131,31 @@ pub(super) async fn find(
         .bind(version.map(i64::from))
         .fetch_optional(&mut **tx)
         .await?;
-    row.map(|row| adapter(&row)).transpose()
+    row.map(|row| adapter(&Fields::of("adapters", &row))).transpose()
+}
+
+/// The task, and its adapter of that version or the active one.
+pub(super) async fn find_answering(
+    tx: &mut TenantTx<'_>,
+    task: TaskId,
+    version: Option<u32>,
+) -> Result<Option<Answering>, StoreError> {
+    let statement = format!(
+        "SELECT tasks.*, {} FROM tasks LEFT JOIN adapters \
+         ON adapters.tenant_id = tasks.tenant_id AND adapters.task_id = tasks.id \
+         AND adapters.version = COALESCE($3, tasks.active_version) WHERE tasks.tenant_id = $1 AND tasks.id = $2",
+        *JOINED
+    );
+    let row = sqlx::query(AssertSqlSafe(statement))
+        .bind(tx.tenant())
+        .bind(task.to_string())
+        .bind(version.map(i64::from))
+        .fetch_optional(&mut **tx)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    let fields = Fields::joined("adapters", &row);
+    let found = fields.get::<Option<&str>>("id")?.map(|_| adapter(&fields)).transpose()?;
+    Ok(Some(Answering { task: tasks::task(&row)?, adapter: found }))
 }
 
 pub(super) async fn load(tx: &mut TenantTx<'_>, id: AdapterId) -> Result<Option<AdapterBlob>, StoreError> {
@@ -134,7 +166,7 @@ pub(super) async fn load(tx: &mut TenantTx<'_>, id: AdapterId) -> Result<Option<
         .await?;
     let Some(row) = row else { return Ok(None) };
     faults::pass(Site::Loaded).await?;
-    let fields = Fields { table: "adapters", row: &row };
+    let fields = Fields::of("adapters", &row);
     let (size, bytes): (usize, Vec<u8>) = (fields.number("size_bytes")?, fields.get("bytes")?);
     if bytes.len() != size {
         return Err(StoreError::Corrupt(id));
@@ -159,11 +191,10 @@ pub(super) async fn list(
         .bind(number(limit))
         .fetch_all(&mut **tx)
         .await?;
-    rows.iter().map(adapter).collect()
+    rows.iter().map(|row| adapter(&Fields::of("adapters", row))).collect()
 }
 
-fn adapter(row: &AnyRow) -> Result<Adapter, StoreError> {
-    let fields = Fields { table: "adapters", row };
+fn adapter(fields: &Fields<'_>) -> Result<Adapter, StoreError> {
     Ok(Adapter {
         id: fields.parse("id")?,
         task: fields.parse("task_id")?,

@@ -149,7 +149,7 @@ pub(super) async fn end(
         .fetch_optional(&mut **tx)
         .await?;
     let Some(row) = row else { return Ok(false) };
-    let strikes = Fields { table: "bulks", row: &row }.get("strikes")?;
+    let strikes = Fields::of("bulks", &row).get("strikes")?;
     let held = Job { tenant: claim.tenant, id: claim.bulk.id, attempt: claim.attempt };
     match end {
         BulkEnd::Done => finish(tx, &held, BulkStatus::Succeeded, None, now, keep).await,

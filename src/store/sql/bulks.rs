@@ -268,7 +268,7 @@ async fn next_answers(tx: &mut TenantTx<'_>, id: BulkId, from: u64) -> Answer<Op
 }
 
 pub(super) fn piece(row: &AnyRow) -> Answer<BulkPiece> {
-    let fields = Fields { table: "bulk_pieces", row };
+    let fields = Fields::of("bulk_pieces", row);
     Ok(BulkPiece {
         number: fields.number("number")?,
         first: fields.number("first")?,
@@ -278,7 +278,7 @@ pub(super) fn piece(row: &AnyRow) -> Answer<BulkPiece> {
 }
 
 pub(super) fn bulk(row: &AnyRow) -> Answer<Bulk> {
-    let fields = Fields { table: "bulks", row };
+    let fields = Fields::of("bulks", row);
     Ok(Bulk {
         id: fields.parse("id")?,
         task: fields.parse("task_id")?,

@@ -103,7 +103,7 @@ async fn hold(tx: &mut SystemTx<'_>, parcel: &Parcel, now: Timestamp, lease: Dur
 }
 
 async fn parcel(tx: &mut SystemTx<'_>, row: &AnyRow, now: Timestamp) -> Result<Parcel, StoreError> {
-    let fields = Fields { table: "deliveries", row };
+    let fields = Fields::of("deliveries", row);
     let (tenant, webhook): (String, String) = (fields.get("tenant_id")?, fields.get("webhook_id")?);
     let found = sqlx::query("SELECT * FROM webhooks WHERE tenant_id = $1 AND id = $2")
         .bind(tenant)
@@ -126,7 +126,7 @@ async fn parcel(tx: &mut SystemTx<'_>, row: &AnyRow, now: Timestamp) -> Result<P
 
 /// Ends one that cannot be read, by what its row says.
 async fn give_up(tx: &mut SystemTx<'_>, row: &AnyRow, now: Timestamp) -> Result<(), StoreError> {
-    let fields = Fields { table: "deliveries", row };
+    let fields = Fields::of("deliveries", row);
     sqlx::query(
         "UPDATE deliveries SET status = 'dead', error = 'the server cannot read this delivery', finished_at = $4 \
          WHERE tenant_id = $1 AND webhook_id = $2 AND message_id = $3",
@@ -249,7 +249,7 @@ pub(super) async fn list(
             found.truncate(page.limit);
             return Ok(found);
         };
-        let fields = Fields { table: "deliveries", row: last };
+        let fields = Fields::of("deliveries", last);
         (bounds.created_at, bounds.id) = (fields.get("created_at")?, fields.get("message_id")?);
     }
 }
@@ -299,7 +299,7 @@ pub(super) async fn again(
 }
 
 fn message(row: &AnyRow) -> Result<Message, StoreError> {
-    let fields = Fields { table: "deliveries", row };
+    let fields = Fields::of("deliveries", row);
     Ok(Message {
         id: fields.parse("message_id")?,
         topic: fields.parse("topic")?,
@@ -310,7 +310,7 @@ fn message(row: &AnyRow) -> Result<Message, StoreError> {
 }
 
 fn delivery(row: &AnyRow) -> Result<Delivery, StoreError> {
-    let fields = Fields { table: "deliveries", row };
+    let fields = Fields::of("deliveries", row);
     let status: DeliveryStatus = fields.parse("status")?;
     let next_at = fields.moment("next_at")?;
     Ok(Delivery {

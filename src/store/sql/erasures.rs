@@ -68,7 +68,7 @@ async fn example(tx: &mut TenantTx<'_>, id: TaskId, support: SupportId) -> Resul
         .fetch_optional(&mut **tx)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let fields = Fields { table: "support", row: &row };
+    let fields = Fields::of("support", &row);
     let (input, since) = (fields.get("input")?, fields.get("since_version")?);
     Ok(Some(Traces::Example { task: id, support, input, since, latest: task.latest_version }))
 }
@@ -172,7 +172,7 @@ async fn count_in(
     traces: &Traces,
 ) -> Result<u64, StoreError> {
     let rows = found(tx, "SELECT COUNT(*) AS count", table, condition, traces).await?;
-    let count = rows.first().map_or(Ok(0), |row| Fields { table, row }.get::<i64>("count"))?;
+    let count = rows.first().map_or(Ok(0), |row| Fields::of(table, row).get::<i64>("count"))?;
     Ok(count.unsigned_abs())
 }
 
@@ -243,13 +243,13 @@ async fn settle_active(tx: &mut TenantTx<'_>, id: TaskId) -> Result<(), StoreErr
 
 async fn adapters(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<AdapterId>, StoreError> {
     let rows = found(tx, "SELECT id", "adapters", traces.conditions().adapters, traces).await?;
-    rows.iter().map(|row| Fields { table: "adapters", row }.parse("id")).collect()
+    rows.iter().map(|row| Fields::of("adapters", row).parse("id")).collect()
 }
 
 async fn texts(tx: &mut TenantTx<'_>, traces: &Traces) -> Result<Vec<String>, StoreError> {
     let mut texts = Vec::new();
     for row in found(tx, "SELECT input", "support", traces.conditions().support, traces).await? {
-        let input: Input = (Fields { table: "support", row: &row }).json("input")?;
+        let input: Input = Fields::of("support", &row).json("input")?;
         texts.extend(input.text().map(str::to_owned));
     }
     Ok(texts)

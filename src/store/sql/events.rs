@@ -63,7 +63,7 @@ pub(super) async fn list(tx: &mut TenantTx<'_>, adaptation: AdaptationId) -> Res
     .await?;
     rows.iter()
         .map(|row| {
-            let fields = Fields { table: "adaptation_events", row };
+            let fields = Fields::of("adaptation_events", row);
             Ok(AdaptationEvent {
                 number: fields.number("number")?,
                 news: fields.json("news")?,

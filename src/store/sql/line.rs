@@ -132,7 +132,7 @@ impl Line {
         let mut lost = Lost { none: Vec::new(), one: None, more: None };
         for row in rows {
             let next = self.next(&row)?;
-            match (Fields { table: self.table, row: &row }).get::<i64>("left_over")? {
+            match Fields::of(self.table, &row).get::<i64>("left_over")? {
                 ..=0 => lost.none.push(next.job),
                 1 => lost.one = lost.one.or(Some(next)),
                 2.. => lost.more = lost.more.or(Some(next)),
@@ -159,7 +159,7 @@ impl Line {
     }
 
     fn next<Id: FromStr<Err: Display>>(&self, row: &AnyRow) -> Result<Next<Id>, StoreError> {
-        let fields = Fields { table: self.table, row };
+        let fields = Fields::of(self.table, row);
         let (tenant, id) = (fields.parse("tenant_id")?, fields.parse("id")?);
         Ok(Next { job: Job { tenant, id, attempt: fields.number("attempt")? }, place: fields.get("place")? })
     }

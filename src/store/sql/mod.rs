@@ -150,6 +150,17 @@ impl SqlStore {
         self.transaction(Access::Read, Scope::Tenant(tenant), move |db| body(TenantTx::new(db, dialect, tenant))).await
     }
 
+    /// As [`Self::look`], for one statement: where that is a transaction by itself, it is all that the database is asked.
+    async fn glance<T, F>(&self, tenant: TenantId, body: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'c> FnOnce(TenantTx<'c>) -> Body<'c, T> + Send + 'static,
+    {
+        let dialect = self.dialect;
+        self.transaction(Access::Glance, Scope::Tenant(tenant), move |db| body(TenantTx::new(db, dialect, tenant)))
+            .await
+    }
+
     /// Runs `body` in a transaction across tenants.
     async fn across<T, F>(&self, access: Access, scope: Scope, body: F) -> Result<T, StoreError>
     where
@@ -192,16 +203,17 @@ impl SqlStore {
         F: for<'c> FnOnce(&'c mut AnyConnection) -> Body<'c, T> + Send + 'static,
     {
         let pool = match access {
-            Access::Read => self.reader.clone(),
+            Access::Glance | Access::Read => self.reader.clone(),
             Access::Write => self.writer.clone(),
         };
-        let begin = AssertSqlSafe((self.dialect.begin)(access, scope));
+        let begin = (self.dialect.begin)(access, scope);
         let (longest, dialect) = (self.longest, self.dialect);
         let work = async move {
             faults::pass(Site::Acquire).await?;
             let mut connection = pool.acquire().await?;
             let whole = async {
-                let mut transaction = connection.begin_with(begin).await?;
+                let Some(begin) = begin else { return body(&mut connection).await };
+                let mut transaction = connection.begin_with(AssertSqlSafe(begin)).await?;
                 faults::pass(Site::Begin).await?;
                 let result = body(&mut transaction).await?; // on failure the drop rolls back
                 faults::pass(Site::Commit).await?;

@@ -222,7 +222,7 @@ async fn events(
     .await?;
     rows.iter()
         .map(|row| {
-            let fields = Fields { table: "monitor_events", row };
+            let fields = Fields::of("monitor_events", row);
             Ok(MonitorEvent {
                 number: fields.number("number")?,
                 alert: fields.json("alert")?,
@@ -233,7 +233,7 @@ async fn events(
 }
 
 fn monitor(row: &AnyRow) -> Result<Monitor, StoreError> {
-    let fields = Fields { table: "monitors", row };
+    let fields = Fields::of("monitors", row);
     Ok(Monitor {
         id: fields.parse("id")?,
         task: fields.parse("task_id")?,

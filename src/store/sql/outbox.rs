@@ -61,7 +61,7 @@ pub(super) async fn settle(tx: &mut SystemTx<'_>, numbers: &[i64]) -> Result<(),
 }
 
 fn notice(row: &AnyRow) -> Result<EndNotice, StoreError> {
-    let fields = Fields { table: "outbox", row };
+    let fields = Fields::of("outbox", row);
     Ok(EndNotice {
         number: fields.get("number")?,
         tenant: fields.parse("tenant_id")?,

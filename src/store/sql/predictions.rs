@@ -86,7 +86,7 @@ pub(super) async fn list(
 }
 
 fn prediction(row: &AnyRow) -> Result<StoredPrediction, StoreError> {
-    let fields = Fields { table: "predictions", row };
+    let fields = Fields::of("predictions", row);
     Ok(StoredPrediction {
         id: fields.parse("id")?,
         version: fields.number("version")?,

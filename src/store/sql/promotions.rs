@@ -35,7 +35,7 @@ pub(super) async fn list(tx: &mut TenantTx<'_>, id: TaskId) -> Result<Vec<Promot
     .fetch_all(&mut **tx)
     .await?;
     let promoted = |row| {
-        let fields = Fields { table: "promotions", row };
+        let fields = Fields::of("promotions", row);
         Ok(Promoted {
             version: fields.number("version")?,
             promoted_at: fields.moment("promoted_at")?,

@@ -96,7 +96,7 @@ async fn held(tx: &mut TenantTx<'_>, id: AdaptationId, attempt: u32) -> Result<O
     .fetch_optional(&mut **tx)
     .await?;
     let read = |row: AnyRow| {
-        let fields = Fields { table: "adaptations", row: &row };
+        let fields = Fields::of("adaptations", &row);
         let (task, promote) = (fields.parse("task_id")?, adaptations::promotion(&fields)?);
         Ok(Held { task, id, attempt, last_attempt: fields.number("last_attempt")?, promote })
     };
@@ -215,7 +215,7 @@ pub(super) async fn restart(tx: &mut TenantTx<'_>, task: TaskId) -> Result<(), S
     .await?;
     let now = tx.dialect().now(tx).await?;
     for row in rows {
-        let fields = Fields { table: "adaptations", row: &row };
+        let fields = Fields::of("adaptations", &row);
         let news = News::Status { status: AdaptationStatus::Queued, attempt: fields.number("attempt")? };
         events::note(tx, fields.parse("id")?, &news, now).await?;
     }
@@ -260,6 +260,6 @@ pub(super) async fn failed(tx: &mut SystemTx<'_>, limit: usize) -> Result<Vec<(T
 }
 
 fn of_tenant(row: &AnyRow) -> Result<(TenantId, Adaptation), StoreError> {
-    let fields = Fields { table: "adaptations", row };
+    let fields = Fields::of("adaptations", row);
     Ok((fields.parse("tenant_id")?, adaptations::adaptation(row)?))
 }

@@ -46,7 +46,7 @@ pub(super) async fn list(tx: &mut TenantTx<'_>, page: Page<ReceiptId>) -> Result
 }
 
 fn receipt(row: &AnyRow) -> Result<Receipt, StoreError> {
-    let fields = Fields { table: "receipts", row };
+    let fields = Fields::of("receipts", row);
     Ok(Receipt {
         id: fields.parse("id")?,
         removed: fields.json("removed")?,

@@ -80,7 +80,7 @@ async fn reserve(
         .await?;
     // Released a moment ago: the caller comes again.
     let Some(row) = row else { return Ok(Reservation::Busy) };
-    let fields = Fields { table: "requests", row: &row };
+    let fields = Fields::of("requests", &row);
     if fields.get::<String>("fingerprint")? != request.fingerprint {
         return Ok(Reservation::Other);
     }

@@ -14,14 +14,30 @@ use crate::store::StoreError;
 /// A row that is being read.
 pub(super) struct Fields<'r> {
     /// Its table, for messages.
-    pub(super) table: &'static str,
-    pub(super) row: &'r AnyRow,
+    table: &'static str,
+    row: &'r AnyRow,
+    is_joined: bool,
 }
 
 impl<'r> Fields<'r> {
+    /// A row of that table.
+    pub(super) fn of(table: &'static str, row: &'r AnyRow) -> Self {
+        Self { table, row, is_joined: false }
+    }
+
+    /// A row of that table as part of a longer one, in which its columns begin with its name and an underscore.
+    pub(super) fn joined(table: &'static str, row: &'r AnyRow) -> Self {
+        Self { table, row, is_joined: true }
+    }
+
     /// A column as the database has it; `Option<T>` where it may be null.
     pub(super) fn get<T: Decode<'r, Any> + Type<Any>>(&self, column: &str) -> Result<T, StoreError> {
-        self.row.try_get(column).map_err(|error| self.unreadable(column, error))
+        let got = if self.is_joined {
+            self.row.try_get(format!("{}_{column}", self.table).as_str())
+        } else {
+            self.row.try_get(column)
+        };
+        got.map_err(|error| self.unreadable(column, error))
     }
 
     /// A text that a domain type parses: ids, kinds, statuses.

@@ -36,7 +36,7 @@ impl Store for SqlStore {
     }
 
     async fn find_task(&self, tenant: TenantId, task: TaskId) -> Answer<Option<Task>> {
-        self.look(tenant, move |mut tx| Box::pin(async move { tasks::find(&mut tx, task).await })).await
+        self.glance(tenant, move |mut tx| Box::pin(async move { tasks::find(&mut tx, task).await })).await
     }
 
     async fn list_tasks(&self, tenant: TenantId, page: Page<TaskId>) -> Answer<Vec<Task>> {
@@ -179,18 +179,14 @@ impl Store for SqlStore {
     }
 
     async fn find_answering(&self, tenant: TenantId, task: TaskId, version: Option<u32>) -> Answer<Option<Answering>> {
-        self.look(tenant, move |mut tx| {
-            Box::pin(async move {
-                let Some(task) = tasks::find(&mut tx, task).await? else { return Ok(None) };
-                let adapter = adapters::find(&mut tx, task.id, version).await?;
-                Ok(Some(Answering { task, adapter }))
-            })
+        self.glance(tenant, move |mut tx| {
+            Box::pin(async move { adapters::find_answering(&mut tx, task, version).await })
         })
         .await
     }
 
     async fn load_adapter(&self, tenant: TenantId, adapter: AdapterId) -> Answer<Option<AdapterBlob>> {
-        self.look(tenant, move |mut tx| Box::pin(async move { adapters::load(&mut tx, adapter).await })).await
+        self.glance(tenant, move |mut tx| Box::pin(async move { adapters::load(&mut tx, adapter).await })).await
     }
 
     async fn list_adapters(

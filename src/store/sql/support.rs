@@ -100,7 +100,7 @@ async fn find_equal(tx: &mut TenantTx<'_>, task: TaskId, example: &Example) -> R
     .bind(example.external_id.as_deref())
     .fetch_one(&mut **tx)
     .await?;
-    Fields { table: "support", row: &row }.parse("id")
+    Fields::of("support", &row).parse("id")
 }
 
 pub(super) async fn list(
@@ -214,7 +214,7 @@ async fn count_spans(tx: &mut TenantTx<'_>, task: TaskId) -> Result<HashMap<Stri
         .await?;
     let mut counts = HashMap::new();
     for row in &rows {
-        let spans: Vec<Span> = Fields { table: "support", row }.json("value")?;
+        let spans: Vec<Span> = Fields::of("support", row).json("value")?;
         let labels: BTreeSet<String> = spans.into_iter().map(|span| span.label).collect();
         for label in labels {
             *counts.entry(label).or_default() += 1;
@@ -262,7 +262,7 @@ pub(super) async fn delete(
 }
 
 fn support(row: &AnyRow) -> Result<Support, StoreError> {
-    let fields = Fields { table: "support", row };
+    let fields = Fields::of("support", row);
     let target = match (fields.get::<Option<String>>("label")?, fields.get::<Option<String>>("value")?) {
         (Some(label), _) => Some(Target::Label(label)),
         (None, Some(value)) if value.starts_with('[') => Some(Target::Spans(fields.json("value")?)),

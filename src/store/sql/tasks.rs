@@ -150,8 +150,8 @@ pub(super) async fn delete(tx: &mut TenantTx<'_>, id: TaskId) -> Result<bool, St
     Ok(done.rows_affected() == 1)
 }
 
-fn task(row: &AnyRow) -> Result<Task, StoreError> {
-    let fields = Fields { table: "tasks", row };
+pub(super) fn task(row: &AnyRow) -> Result<Task, StoreError> {
+    let fields = Fields::of("tasks", row);
     Ok(Task {
         id: fields.parse("id")?,
         name: fields.get("name")?,

@@ -122,12 +122,12 @@ pub(super) fn taken(error: sqlx::Error, what: &'static str) -> StoreError {
 }
 
 fn tenant(row: &AnyRow) -> Result<Tenant, StoreError> {
-    let fields = Fields { table: "tenants", row };
+    let fields = Fields::of("tenants", row);
     Ok(Tenant { id: fields.parse("id")?, name: fields.get("name")?, created_at: fields.moment("created_at")? })
 }
 
 fn key(row: &AnyRow) -> Result<KeyRecord, StoreError> {
-    let fields = Fields { table: "keys", row };
+    let fields = Fields::of("keys", row);
     let digest: &[u8] = fields.get("digest")?;
     Ok(KeyRecord {
         id: fields.parse("id")?,

@@ -218,7 +218,7 @@ async fn delete(tx: &mut TenantTx<'_>, id: WebhookId) -> Result<bool, StoreError
 }
 
 pub(super) fn webhook(row: &AnyRow) -> Result<Webhook, StoreError> {
-    let fields = Fields { table: "webhooks", row };
+    let fields = Fields::of("webhooks", row);
     let secret = |text: &str, column| WebhookSecret::parse(text).ok_or_else(|| fields.unreadable(column, "no secret"));
     let previous = match fields.get::<Option<String>>("previous_secret")? {
         Some(text) => Some((secret(&text, "previous_secret")?, fields.moment("previous_until")?)),

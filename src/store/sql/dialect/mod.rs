@@ -19,8 +19,8 @@ use crate::store::StoreError;
 /// The words of one database.
 #[derive(Debug)]
 pub(super) struct Dialect {
-    /// Starts a transaction about somebody's rows.
-    pub(super) begin: fn(Access, Scope) -> String,
+    /// Starts a transaction about somebody's rows; nothing to do where the statement is one by itself.
+    pub(super) begin: fn(Access, Scope) -> Option<String>,
     /// Makes the transaction under way one about somebody else's rows; nothing to do where the database does not look.
     pub(super) enter: fn(Scope) -> Option<String>,
     /// Ends a `SELECT` so that its row stays as it is until the transaction ends.
@@ -44,7 +44,11 @@ pub(super) struct Dialect {
 /// What a transaction is going to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {
+    /// Read, by one statement.
+    Glance,
+    /// Read.
     Read,
+    /// Read and write.
     Write,
 }
 

@@ -21,8 +21,8 @@ use crate::store::{Hint, StoreError};
 pub(in crate::store::sql) static POSTGRES: Dialect = Dialect {
     // One message, and so one journey to the server. The words are ours: an id or a name.
     begin: |access, scope| match access {
-        Access::Read => format!("BEGIN READ ONLY; {}", enter(scope)),
-        Access::Write => format!("BEGIN; {}", enter(scope)),
+        Access::Glance | Access::Read => Some(format!("BEGIN READ ONLY; {}", enter(scope))),
+        Access::Write => Some(format!("BEGIN; {}", enter(scope))),
     },
     enter: |scope| Some(enter(scope)),
     // Not FOR UPDATE: rows that point at this one may come meanwhile.

@@ -16,8 +16,9 @@ use crate::store::StoreError;
 
 pub(in crate::store::sql) static SQLITE: Dialect = Dialect {
     begin: |access, _| match access {
-        Access::Read => "BEGIN".to_owned(),
-        Access::Write => "BEGIN IMMEDIATE".to_owned(),
+        Access::Glance => None,
+        Access::Read => Some("BEGIN".to_owned()),
+        Access::Write => Some("BEGIN IMMEDIATE".to_owned()),
     },
     enter: |_| None,
     lock: "",
@@ -57,6 +58,8 @@ fn options(config: &StoreConfig, max_connections: u32) -> AnyPoolOptions {
     AnyPoolOptions::new()
         .max_connections(max_connections)
         .acquire_timeout(Duration::from_millis(config.database_acquire_timeout_ms))
+        // Nothing lies between this process and its file that could be lost.
+        .test_before_acquire(false)
 }
 
 async fn connect(url: &str, options: AnyPoolOptions, read_only: bool) -> Result<AnyPool, sqlx::Error> {
