@@ -99,7 +99,7 @@ class Postgres:
     def sql(self, statement, database="imprint"):
         """Rows as lists of texts, seen by the superuser."""
         words = [self.programs / "psql", "-XqAt", "-F", "\t", "-v", "ON_ERROR_STOP=1", self.url("superuser", database)]
-        done = subprocess.run([*words, "-c", statement], check=True, capture_output=True, text=True)
+        done = subprocess.run(words, input=statement, check=True, capture_output=True, text=True)
         return [line.split("\t") for line in done.stdout.splitlines()]
 
     def processes(self):
