@@ -95,12 +95,13 @@ mod tests {
     use tch::Device;
 
     use super::*;
+    use crate::config::PrecisionSetting;
     use crate::domain::{
         AdapterBlob, BackboneConfig, GradOrder, HeadInit, IdSource, InputSchema, Kind, LearnerConfig, Norm, Polarity,
         Precision, Recipe, SeededIds, SupportSet, Targets, TenantId,
     };
-    use crate::engine::Origin;
     use crate::engine::plan::Shape;
+    use crate::engine::{Origin, precision};
     use crate::fuzz::hammer;
     use crate::meta::Model;
     use crate::meta::model::Architecture;
@@ -123,9 +124,11 @@ mod tests {
             Base { model, sha256: "base".to_owned(), split: Some(split.with_tiling(tiling)) }
         };
         tch::set_num_threads(1);
+        // Where a processor has no instructions for bfloat16, libtorch has no convolution in it.
+        let own = precision::choose(PrecisionSetting::Auto, Device::Cpu).unwrap();
         vec![
             base(&image, &conv, LearnerConfig::Protonet {}, Precision::Float32),
-            base(&image, &conv, LearnerConfig::Protonet {}, Precision::Bfloat16),
+            base(&image, &conv, LearnerConfig::Protonet {}, own),
             base(&image, &conv, LearnerConfig::R2d2 {}, Precision::Float32),
             base(&vector, &mlp, LearnerConfig::Protonet {}, Precision::Float32),
             base(&vector, &mlp, LearnerConfig::R2d2 {}, Precision::Bfloat16), // which its backbone does not take
