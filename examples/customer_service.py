@@ -28,7 +28,7 @@ QUESTIONS = [
     "these boots are too small and I'd like to give them back",
     "the money for the dress I sent back hasn't shown up",
     "oops, typed the wrong house number",
-    "Which novel would you read on a long train ride?",
+    "Are your wool coats made in Europe?",
 ]
 
 
