@@ -14,6 +14,7 @@ use crate::config::{EngineConfig, HttpConfig, LogConfig, ServiceConfig, StoreCon
 use crate::courier::{Courier, SystemResolver};
 use crate::domain::{IdSource, SystemClock, SystemIds};
 use crate::engine::Engine;
+use crate::nn::heap;
 use crate::service::{Relay, Runners, Service, keys};
 use crate::store::Store;
 use crate::{http, store, telemetry};
@@ -23,6 +24,9 @@ const LAST_WORK: Duration = Duration::from_secs(5);
 
 /// How often metrics are put in order.
 const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
+/// How often memory that is free goes back to the system.
+const HEAP_UPKEEP: Duration = Duration::from_mins(1);
 
 /// Serves the HTTP API.
 ///
@@ -106,6 +110,7 @@ impl Serve {
         let mut signals = StopSignals::listen().map_err(CliError::Serve)?;
         let runners = Runners::start(&service);
         tokio::spawn(keep(metrics.clone()));
+        tokio::spawn(give_back());
         let relay = (self.role != Role::Api).then(|| Relay::start(&service, courier));
         if let Some(address) = self.http.admin_listen {
             let listener = TcpListener::bind(address).await.map_err(|error| CliError::Listen(address, error))?;
@@ -180,6 +185,14 @@ async fn keep(metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(METRICS_UPKEEP).await;
         metrics.run_upkeep();
+    }
+}
+
+/// Keeps the process as small as what it holds, however much a burst took.
+async fn give_back() {
+    loop {
+        tokio::time::sleep(HEAP_UPKEEP).await;
+        let _done = tokio::task::spawn_blocking(heap::give_back).await;
     }
 }
 
