@@ -29,6 +29,7 @@ mod device;
 mod executor;
 mod plan;
 mod precision;
+mod presence;
 mod queue;
 mod shared;
 mod tagging;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::EngineError;
 use super::command::{Command, Lane, Work};
 use super::plan;
+use super::presence::Presence;
 use crate::domain::FairQueue;
 
 /// After so many batches of higher lanes in a row, one of a lower lane that waits.
@@ -36,6 +37,7 @@ struct State {
     lanes: [FairQueue<Command>; 3],
     /// Whose batch panicked: each goes alone.
     suspects: Vec<Command>,
+    present: Presence,
     /// Batches in a row for which a lower lane had to wait.
     passed_over: u32,
     is_closed: bool,
@@ -95,7 +97,9 @@ impl State {
         let lane = &mut self.lanes[lane];
         let rows = lane.iter().map(|(_, command)| command.shape.rows).sum();
         let budget = plan::budget(rows, bounds.workers, bounds.batch_rows);
-        let turns = plan::together(lane.iter().map(|(turn, command)| (turn, command.shape)), budget);
+        let share = plan::share(bounds.batch_rows, self.present.count(Instant::now()));
+        let waiting = lane.iter().map(|(turn, command)| (turn, command.origin.tenant, command.shape));
+        let turns = plan::together(waiting, budget, share);
         Some(lane.take(&turns))
     }
 }
@@ -106,6 +110,7 @@ impl Queue {
         let state = State {
             lanes: std::array::from_fn(|_| FairQueue::new()),
             suspects: Vec::new(),
+            present: Presence::new(Instant::now()),
             passed_over: 0,
             is_closed: false,
             speed: 1e10,
@@ -140,6 +145,7 @@ impl Queue {
                 });
             }
         }
+        state.present.note(command.origin.tenant, Instant::now());
         let lane = command.lane();
         state.lanes[lane as usize].push(command.origin.tenant, command.cost, command);
         metrics::gauge!("imprint_queue_depth", "lane" => lane.name()).set(state.lanes[lane as usize].len() as f64);
